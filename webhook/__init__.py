@@ -1,0 +1,1 @@
+"""rollonce: one rollout for each change of configuration, one run for each delivery."""

@@ -1,0 +1,1 @@
+"""The webhooks, one folder each; they do not know each other."""
