@@ -1,0 +1,1 @@
+"""The admission server: HTTP limits and deadlines, TLS, health, drain."""

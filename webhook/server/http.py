@@ -1,0 +1,215 @@
+"""From an HTTP request to a hook and back: limits, the deadline, and what goes wrong.
+
+A refusal of the object under review is an HTTP 200 that says so inside. The status codes here are for what is no
+review (4xx) or cannot be answered now (429, 503, 504), and mean to the API server that the call failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from webhook.admission.deadline import Deadline
+from webhook.admission.hook import Answer, Hook
+from webhook.errors import DeadlineExceededError, DependencyError, MalformedReviewError
+from webhook.log import Logger
+from webhook.metrics import ServerMetrics
+from webhook.values import duration_seconds
+
+#: A review holds the object and its old version, of 3 MiB each at most, and what is around them.
+BODY_LIMIT: Final = 7 * 1024 * 1024
+#: What the API server grants where it does not say.
+#: Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#timeouts
+DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+LONGEST_TIMEOUT_SECONDS: Final = 30.0
+#: What is kept of the time for the answer's way back: a tenth, at most a quarter of a second.
+RESERVE_SHARE: Final = 0.1
+RESERVE_SECONDS: Final = 0.25
+
+RETRY_AFTER = {hdrs.RETRY_AFTER: "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is taken on at a time.
+
+    Attributes:
+        in_flight: Reviews being worked on; more are told to come again, which beats letting them time out.
+        body: Bytes of a request's body.
+    """
+
+    in_flight: int = 512
+    body: int = BODY_LIMIT
+
+
+class HttpError(Exception):
+    """The request is answered with a status and one line of text.
+
+    Args:
+        status: The HTTP status.
+        message: What was wrong, for whoever sent it and for the log.
+        headers: Added to the answer.
+    """
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
+
+class AdmissionEndpoint:
+    """Serves the hooks.
+
+    Args:
+        hooks: Each is served at its path.
+        limits: How much is taken on.
+        metrics: Counted here.
+        log: Where a request that was no review is told of.
+    """
+
+    def __init__(self, hooks: Iterable[Hook], *, limits: Limits, metrics: ServerMetrics, log: Logger) -> None:
+        self._hooks = tuple(hooks)
+        self._limits = limits
+        self._metrics = metrics
+        self._log = log
+        self._in_flight = 0
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def application(self) -> web.Application:
+        """Make the aiohttp application."""
+        application = web.Application(client_max_size=self._limits.body, middlewares=[self._guard])
+        for hook in self._hooks:
+            application.router.add_post(hook.path, self._serve(hook))
+        return application
+
+    def start_closing(self) -> None:
+        """From now on each answer asks the client to use another connection; everything is still answered."""
+        self._closing = True
+
+    async def idle(self) -> None:
+        """Wait until nothing is in flight."""
+        await self._idle.wait()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        response: web.StreamResponse
+        try:
+            if self._in_flight >= self._limits.in_flight:
+                raise HttpError(429, "Too many reviews are being worked on.", RETRY_AFTER)
+            self._enter()
+            try:
+                response = await handler(request)
+            finally:
+                self._leave()
+        except HttpError as error:
+            response = self._refuse(request, error)
+        except web.HTTPException as error:
+            response = self._refuse(request, HttpError(error.status, _explain(error), _allow(error)))
+        except (ConnectionResetError, asyncio.IncompleteReadError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last resort: a defect must not reach the client as a traceback
+            self._log.error("A review could not be answered because of a defect.", path=request.path, exc_info=error)
+            response = self._refuse(request, HttpError(500, "Internal error; the log of rollonce says more."))
+        if self._closing:
+            response.force_close()
+        return response
+
+    def _enter(self) -> None:
+        self._in_flight += 1
+        self._metrics.in_flight.inc()
+        self._idle.clear()
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        self._metrics.in_flight.dec()
+        if not self._in_flight:
+            self._idle.set()
+
+    def _serve(self, hook: Hook) -> Callable[[web.Request], Awaitable[web.Response]]:
+        seconds = self._metrics.seconds.labels(hook.name)
+
+        async def serve(request: web.Request) -> web.Response:
+            deadline = _deadline_of(request)
+            if request.content_type != "application/json":
+                raise HttpError(415, "The Content-Type of a review is application/json.")
+            body = await _read(request, deadline)
+            started = time.perf_counter()
+            answer = await _answer(hook, body, deadline)
+            seconds.observe(time.perf_counter() - started)
+            self._metrics.requests.labels(hook.name, answer.operation, answer.outcome, str(answer.code)).inc()
+            return web.Response(body=answer.body, content_type="application/json")
+
+        return serve
+
+    def _refuse(self, request: web.Request, error: HttpError) -> web.Response:
+        self._metrics.refused.labels(str(error.status)).inc()
+        self._log.warning(
+            "A request was not answered with a review.",
+            path=request.path,
+            method=request.method,
+            status=error.status,
+            problem=error.message,
+        )
+        return web.Response(status=error.status, text=error.message + "\n", headers=error.headers)
+
+
+async def _answer(hook: Hook, body: bytes, deadline: Deadline) -> Answer:
+    try:
+        async with asyncio.timeout(deadline.require()):
+            return await hook.answer(body, deadline)
+    except MalformedReviewError as error:
+        raise HttpError(error.code, str(error)) from None
+    except (DeadlineExceededError, TimeoutError):
+        raise HttpError(504, "The time for this review is over.") from None
+    except DependencyError as error:
+        raise HttpError(error.code, str(error), RETRY_AFTER) from None
+
+
+async def _read(request: web.Request, deadline: Deadline) -> bytes:
+    """Read the whole body.
+
+    Raises:
+        HttpError: It did not come in time, or the client left.
+    """
+    try:
+        async with asyncio.timeout(deadline.remaining()):
+            return await request.read()
+    except TimeoutError:
+        raise HttpError(408, "The body did not arrive in time.") from None
+
+
+def _deadline_of(request: web.Request) -> Deadline:
+    """Read `?timeout=`, a Go duration, which the API server sends with each call."""
+    text = request.query.get("timeout", "")
+    seconds = DEFAULT_TIMEOUT_SECONDS
+    if text:
+        try:
+            seconds = duration_seconds(text)
+        except ValueError as error:
+            raise HttpError(400, f"timeout: {error}") from None
+    seconds = min(seconds, LONGEST_TIMEOUT_SECONDS)
+    return Deadline.after(seconds - min(seconds * RESERVE_SHARE, RESERVE_SECONDS), time.monotonic)
+
+
+def _explain(error: web.HTTPException) -> str:
+    if error.status == 413:
+        return f"The body is larger than {BODY_LIMIT} bytes."
+    if error.status == 404:
+        return "There is no webhook at this path."
+    if error.status == 405:
+        return "A review is sent by POST."
+    return error.reason
+
+
+def _allow(error: web.HTTPException) -> dict[str, str]:
+    return {hdrs.ALLOW: error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}

@@ -1,0 +1,147 @@
+"""How the text of a setting becomes a value; each parser says what is allowed when it refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Final, TypeVar
+
+E = TypeVar("E", bound=Enum)
+
+_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
+_DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens.
+
+    Attributes:
+        host: An IP address; empty means every interface, of both families.
+        port: 0 means any free one.
+    """
+
+    host: str
+    port: int
+
+
+def address(text: str) -> Address:
+    """Read `host:port`, `[v6]:port` or `:port`."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("give host:port with a port from 0 to 65535, such as 0.0.0.0:8443, [::1]:8443 or :8443")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("write an IPv6 address in brackets, such as [::1]:8443")
+    return Address(host.strip("[]"), int(port))
+
+
+def duration_seconds(text: str) -> float:
+    """Read a duration as Go and Kubernetes write it, such as `300ms`, `5s` or `1h30m`; returns seconds."""
+    seconds = 0.0
+    position = 0
+    for part in _DURATION_PART.finditer(text):
+        if part.start() != position:
+            break
+        seconds += float(part[1]) * _UNITS[part[2]]
+        position = part.end()
+    if not text or position != len(text):
+        raise ValueError("give a duration such as 300ms, 5s or 1h30m")
+    return seconds
+
+
+def duration_between(low: float, high: float) -> Callable[[str], float]:
+    """Make a parser of durations that accepts only `low` to `high` seconds."""
+
+    def parse(text: str) -> float:
+        seconds = duration_seconds(text)
+        if not low <= seconds <= high:
+            raise ValueError(f"it has to be from {low:g}s to {high:g}s")
+        return seconds
+
+    return parse
+
+
+def days_between(low: timedelta, high: timedelta) -> Callable[[str], timedelta]:
+    """Make a parser of a number of days, fractions allowed."""
+
+    def parse(text: str) -> timedelta:
+        try:
+            days = float(text)
+            value = timedelta(days=days)
+        except (ValueError, OverflowError):
+            raise ValueError("give a number of days, such as 7 or 0.5") from None
+        if not low <= value <= high:
+            raise ValueError(f"it has to be from {low / timedelta(days=1):.4g} to {high / timedelta(days=1):g} days")
+        return value
+
+    return parse
+
+
+def integer_between(low: int, high: int) -> Callable[[str], int]:
+    """Make a parser of whole numbers that accepts only `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or not low <= int(text) <= high:
+            raise ValueError(f"give a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def boolean(text: str) -> bool:
+    """Read `true` or `false`."""
+    if text not in {"true", "false"}:
+        raise ValueError("give true or false")
+    return text == "true"
+
+
+def text_value(text: str) -> str:
+    """Take any text."""
+    return text
+
+
+def choice(enum: type[E]) -> Callable[[str], E]:
+    """Make a parser that accepts the values of an enum."""
+
+    def parse(text: str) -> E:
+        for member in enum:
+            if member.value == text:
+                return member
+        raise ValueError(f"give one of {', '.join(str(member.value) for member in enum)}")
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Make a parser that accepts some words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"give one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Read a list with commas; blanks around the words do not count, nor do empty words."""
+    return tuple(word for part in text.split(",") if (word := part.strip()))
+
+
+def dns_labels(text: str) -> tuple[str, ...]:
+    """Read a list with commas of names such as those of namespaces (RFC 1123 labels)."""
+    names = words(text)
+    for name in names:
+        if not _DNS_LABEL.fullmatch(name):
+            raise ValueError(f"{name!r} is not a name of lower case letters, digits and '-', at most 63 long")
+    return names
+
+
+def optional_path(text: str) -> Path | None:
+    """Read a path; empty means none."""
+    return Path(text) if text else None
