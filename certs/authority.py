@@ -1,0 +1,198 @@
+"""Makes certificate authorities and serving certificates: ECDSA P-256, short-lived, bound to one Service.
+
+Pure but for the keys and serial numbers that `cryptography` draws.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from certs.errors import KeyMismatchError, PemError, ValidityError
+from certs.names import ServingNames
+from certs.pem import KeyPair, decode_certificates, decode_key
+
+BACKDATE = timedelta(hours=1)
+"""How far before `now` validity begins, so that a machine whose clock is behind accepts a fresh certificate."""
+
+_NO_ADDRESS = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A certificate authority: a self-signed certificate and its key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the certificate in hex: the same in every process, safe to log."""
+        return fingerprint(self.certificate)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of the DER form, 64 hex digits."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def new_authority(names: ServingNames, *, now: datetime, lifetime: timedelta) -> Authority:
+    """A new CA that can sign serving certificates for these names and nothing else.
+
+    Path length 0 and name constraints (RFC 5280, 4.2.1.9 and 4.2.1.10) make a stolen key useless for any other server.
+
+    Args:
+        names: What its leaves may be called.
+        now: An aware time.
+        lifetime: From `now` to its end.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    serial = x509.random_serial_number()
+    # A subject of its own for each CA: verifiers look for issuers by subject first.
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "rollonce"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"admission CA {serial:040x}"[:53]),
+        ]
+    )
+    builder = (
+        x509.CertificateBuilder(subject_name=subject, issuer_name=subject, public_key=key.public_key())
+        .serial_number(serial)
+        .not_valid_before(_whole_seconds(now - BACKDATE))
+        .not_valid_after(_whole_seconds(now + lifetime))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_constraints(names), critical=True)
+    )
+    return Authority(builder.sign(key, hashes.SHA256()), key)
+
+
+def issue_leaf(authority: Authority, names: ServingNames, *, now: datetime, lifetime: timedelta) -> KeyPair:
+    """A serving certificate with a fresh key, valid no longer than its CA.
+
+    Args:
+        authority: Who signs.
+        names: Its subject alternative names.
+        now: An aware time.
+        lifetime: From `now` to its end, unless the CA ends earlier.
+
+    Returns:
+        The leaf alone as chain: the CA itself is in the bundle that clients have.
+
+    Raises:
+        ValidityError: The CA is not valid at `now`.
+    """
+    ca = authority.certificate
+    check_validity(ca, now=now, what="the CA")
+    key = ec.generate_private_key(ec.SECP256R1())
+    alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names.dns_names]
+    alternatives += [x509.IPAddress(address) for address in names.addresses]
+    # A common name may have 64 characters only, less than a Service's DNS name: the subject stays without one.
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "rollonce")])
+    builder = (
+        x509.CertificateBuilder(subject_name=subject, issuer_name=ca.subject, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(max(_whole_seconds(now - BACKDATE), ca.not_valid_before_utc))
+        .not_valid_after(min(_whole_seconds(now + lifetime), ca.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+    )
+    return KeyPair((builder.sign(authority.key, hashes.SHA256()),), key)
+
+
+def decode_authority(certificate_pem: bytes, key_pem: bytes, *, what: str) -> Authority:
+    """Reads a CA that `new_authority` made.
+
+    Raises:
+        PemError: Malformed, more than one certificate, not a CA, or not an ECDSA key.
+        KeyMismatchError: The key belongs to another certificate.
+    """
+    certificates = decode_certificates(certificate_pem, what=f"{what} certificate")
+    key = decode_key(key_pem, what=f"{what} key")
+    if len(certificates) != 1 or not is_authority(certificates[0]):
+        raise PemError(f"{what}: expected exactly one CA certificate")
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise PemError(f"{what}: expected an ECDSA key")
+    if certificates[0].public_key() != key.public_key():
+        raise KeyMismatchError(f"{what}: the key does not belong to the certificate")
+    return Authority(certificates[0], key)
+
+
+def check_validity(certificate: x509.Certificate, *, now: datetime, what: str) -> None:
+    """Checks that `now` lies in the validity of a certificate.
+
+    Raises:
+        ValidityError: It does not; the message has the date and what to look at.
+    """
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < start:
+        raise ValidityError(f"{what} is not valid before {start.isoformat()}; check this machine's clock")
+    if now > end:
+        raise ValidityError(f"{what} expired at {end.isoformat()}; renew it")
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether its basic constraints make it a CA."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def permits(certificate: x509.Certificate, names: ServingNames) -> bool:
+    """Whether leaves for `names` would satisfy the name constraints that `new_authority` gave this CA.
+
+    False also for a CA with other constraints or none: then a new one is due.
+    """
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return False
+    return _subtrees(constraints) >= _subtrees(_constraints(names))
+
+
+def _subtrees(constraints: x509.NameConstraints) -> frozenset[x509.GeneralName]:
+    return frozenset(constraints.permitted_subtrees or ())
+
+
+def _constraints(names: ServingNames) -> x509.NameConstraints:
+    permitted: list[x509.GeneralName] = [x509.DNSName(name) for name in names.dns_names]
+    permitted += [x509.IPAddress(ip_network(address)) for address in names.addresses]
+    return x509.NameConstraints(permitted, list(_excluded(names)) or None)
+
+
+def _excluded(names: ServingNames) -> Iterator[x509.GeneralName]:
+    # A form of name that no permitted subtree mentions is unrestricted (RFC 5280, 4.2.1.10): without addresses to
+    # permit, all of them have to be excluded.
+    if not names.addresses:
+        yield from (x509.IPAddress(network) for network in _NO_ADDRESS)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _whole_seconds(moment: datetime) -> datetime:
+    # X.509 times have no fractions.
+    return moment.astimezone(UTC).replace(microsecond=0)
