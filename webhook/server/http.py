@@ -31,7 +31,7 @@ LONGEST_TIMEOUT_SECONDS: Final = 30.0
 RESERVE_SHARE: Final = 0.1
 RESERVE_SECONDS: Final = 0.25
 
-RETRY_AFTER = {hdrs.RETRY_AFTER: "1"}
+RETRY_AFTER: Final[dict[str, str]] = {hdrs.RETRY_AFTER: "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,26 +103,32 @@ class AdmissionEndpoint:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         response: web.StreamResponse
-        try:
-            if self._in_flight >= self._limits.in_flight:
-                raise HttpError(429, "Too many reviews are being worked on.", RETRY_AFTER)
+        if self._in_flight >= self._limits.in_flight:
+            response = self._refuse(request, HttpError(429, "Too many reviews are being worked on.", RETRY_AFTER))
+        else:
             self._enter()
             try:
-                response = await handler(request)
+                response = await self._respond(request, handler)
             finally:
                 self._leave()
+        if self._closing:
+            response.force_close()
+        return response
+
+    async def _respond(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            return await handler(request)
         except HttpError as error:
-            response = self._refuse(request, error)
+            return self._refuse(request, error)
         except web.HTTPException as error:
-            response = self._refuse(request, HttpError(error.status, _explain(error), _allow(error)))
+            return self._refuse(request, HttpError(error.status, _explain(error), _allow(error)))
         except (ConnectionResetError, asyncio.IncompleteReadError):
             raise
         except Exception as error:  # noqa: BLE001 - the last resort: a defect must not reach the client as a traceback
             self._log.error("A review could not be answered because of a defect.", path=request.path, exc_info=error)
-            response = self._refuse(request, HttpError(500, "Internal error; the log of rollonce says more."))
-        if self._closing:
-            response.force_close()
-        return response
+            return self._refuse(request, HttpError(500, "Internal error; the log of rollonce says more."))
 
     def _enter(self) -> None:
         self._in_flight += 1
@@ -212,4 +218,4 @@ def _explain(error: web.HTTPException) -> str:
 
 
 def _allow(error: web.HTTPException) -> dict[str, str]:
-    return {hdrs.ALLOW: error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
+    return {str(hdrs.ALLOW): error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
