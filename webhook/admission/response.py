@@ -44,18 +44,22 @@ class StatusDetails(msgspec.Struct, frozen=True, omit_defaults=True, rename="cam
     retry_after_seconds: int = 0
 
 
-class Status(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What the client of a refused request gets to read (`metav1.Status`)."""
+class Status(msgspec.Struct, frozen=True, rename="camel"):
+    """What the client of a refused request gets to read (`metav1.Status`).
+
+    `status` is always sent: the server hands the whole to the client as it is.
+    """
 
     message: str
     reason: str
     code: int
     status: str = "Failure"
-    details: StatusDetails | None = None
+    details: StatusDetails | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """Hold the rule of the API that an answer which asks for a retry has a code that allows one."""
-        if self.details is not None and self.details.retry_after_seconds and self.code not in {429, 503, 504, 500}:
+        asks_for_retry = self.details is not msgspec.UNSET and self.details.retry_after_seconds > 0
+        if asks_for_retry and self.code not in {429, 503}:
             raise ValueError("retry_after_seconds goes with 429 or 503")
 
 
