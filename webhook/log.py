@@ -75,3 +75,10 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> Logger:
     logging.root.handlers[:] = [LibraryHandler(logger)]
     logging.root.setLevel(logging.WARNING)
     return logger
+
+
+def _drop_exception_texts(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Keep the types and frames of an exception, not its text, which may repeat what somebody sent."""
+    for stack in event.get("exception") or ():
+        stack["exc_value"] = ""
+    return event
