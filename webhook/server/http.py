@@ -123,7 +123,7 @@ class AdmissionEndpoint:
         except HttpError as error:
             return self._refuse(request, error)
         except web.HTTPException as error:
-            return self._refuse(request, HttpError(error.status, _explain(error), _allow(error)))
+            return self._refuse(request, HttpError(error.status, self._explain(error), _allow(error)))
         except (ConnectionResetError, asyncio.IncompleteReadError):
             raise
         except Exception as error:  # noqa: BLE001 - the last resort: a defect must not reach the client as a traceback
@@ -156,6 +156,15 @@ class AdmissionEndpoint:
             return web.Response(body=answer.body, content_type="application/json")
 
         return serve
+
+    def _explain(self, error: web.HTTPException) -> str:
+        if error.status == 413:
+            return f"The body is larger than {self._limits.body} bytes."
+        if error.status == 404:
+            return "There is no webhook at this path."
+        if error.status == 405:
+            return "A review is sent by POST."
+        return error.reason
 
     def _refuse(self, request: web.Request, error: HttpError) -> web.Response:
         self._metrics.refused.labels(str(error.status)).inc()
@@ -205,16 +214,6 @@ def _deadline_of(request: web.Request) -> Deadline:
             raise HttpError(400, f"timeout: {error}") from None
     seconds = min(seconds, LONGEST_TIMEOUT_SECONDS)
     return Deadline.after(seconds - min(seconds * RESERVE_SHARE, RESERVE_SECONDS), time.monotonic)
-
-
-def _explain(error: web.HTTPException) -> str:
-    if error.status == 413:
-        return f"The body is larger than {BODY_LIMIT} bytes."
-    if error.status == 404:
-        return "There is no webhook at this path."
-    if error.status == 405:
-        return "A review is sent by POST."
-    return error.reason
 
 
 def _allow(error: web.HTTPException) -> dict[str, str]:
