@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certs.errors import KeyMismatchError, PemError, ValidityError
+from certs.errors import KeyMismatchError, NamesError, PemError, ValidityError
 from certs.names import ServingNames
 from certs.pem import KeyPair, decode_certificates, decode_key
 
@@ -77,9 +77,12 @@ def new_authority(names: ServingNames, *, now: datetime, lifetime: timedelta) ->
 def issue_leaf(authority: Authority, names: ServingNames, *, now: datetime, lifetime: timedelta) -> KeyPair:
     """A serving certificate with a fresh key, valid no longer than its CA.
 
+    One name that the CA does not permit would spoil the whole certificate (RFC 5280, 6.1.3), so such names are left out
+    until a CA that permits them has taken over.
+
     Args:
         authority: Who signs.
-        names: Its subject alternative names.
+        names: Its subject alternative names, as far as the CA permits them.
         now: An aware time.
         lifetime: From `now` to its end, unless the CA ends earlier.
 
@@ -88,12 +91,14 @@ def issue_leaf(authority: Authority, names: ServingNames, *, now: datetime, life
 
     Raises:
         ValidityError: The CA is not valid at `now`.
+        NamesError: The CA permits none of the names.
     """
     ca = authority.certificate
     check_validity(ca, now=now, what="the CA")
     key = ec.generate_private_key(ec.SECP256R1())
-    alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names.dns_names]
-    alternatives += [x509.IPAddress(address) for address in names.addresses]
+    alternatives = _permitted_alternatives(ca, names)
+    if not alternatives:
+        raise NamesError(f"the CA does not permit {names.api_server_name}; it was made for another Service")
     # A common name may have 64 characters only, less than a Service's DNS name: the subject stays without one.
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "rollonce")])
     builder = (
@@ -155,15 +160,23 @@ def permits(certificate: x509.Certificate, names: ServingNames) -> bool:
 
     False also for a CA with other constraints or none: then a new one is due.
     """
+    wanted = frozenset(_constraints(names).permitted_subtrees or ())
+    return _permitted(certificate) >= wanted
+
+
+def _permitted(certificate: x509.Certificate) -> frozenset[x509.GeneralName]:
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
     except x509.ExtensionNotFound:
-        return False
-    return _subtrees(constraints) >= _subtrees(_constraints(names))
-
-
-def _subtrees(constraints: x509.NameConstraints) -> frozenset[x509.GeneralName]:
+        return frozenset()
     return frozenset(constraints.permitted_subtrees or ())
+
+
+def _permitted_alternatives(ca: x509.Certificate, names: ServingNames) -> list[x509.GeneralName]:
+    permitted = _permitted(ca)
+    hosts = [x509.DNSName(name) for name in names.dns_names if x509.DNSName(name) in permitted]
+    addresses = [a for a in names.addresses if x509.IPAddress(ip_network(a)) in permitted]
+    return [*hosts, *(x509.IPAddress(address) for address in addresses)]
 
 
 def _constraints(names: ServingNames) -> x509.NameConstraints:

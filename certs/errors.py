@@ -85,3 +85,9 @@ class ApiRefusedError(CertificateError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class SettingsError(CertificateError):
+    """Lifetimes that cannot work together."""
+
+    reason = "InvalidSettings"

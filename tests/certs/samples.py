@@ -56,3 +56,18 @@ def foreign(
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     return KeyPair((builder.sign(key, hashes.SHA256()),), key)
+
+
+def stolen(ca: Authority, *alternatives: x509.GeneralName) -> KeyPair:
+    """A leaf that somebody with the CA's key makes for names of his choice."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder(
+            subject_name=x509.Name([]), issuer_name=ca.certificate.subject, public_key=key.public_key()
+        )
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - DAY)
+        .not_valid_after(NOW + DAY)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=True)
+    )
+    return KeyPair((builder.sign(ca.key, hashes.SHA256()),), key)

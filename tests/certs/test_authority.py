@@ -20,10 +20,10 @@ from certs.authority import (
     permits,
 )
 from certs.bundle import bundle_of, check_leaf
-from certs.errors import KeyMismatchError, PemError, UntrustedError, ValidityError
+from certs.errors import KeyMismatchError, NamesError, PemError, UntrustedError, ValidityError
 from certs.names import ServingNames
 from certs.pem import encode_certificates, encode_key
-from tests.certs.samples import DAY, LOCAL, NAMES, NOW, YEAR, authority, foreign, pair
+from tests.certs.samples import DAY, LOCAL, NAMES, NOW, YEAR, authority, foreign, pair, stolen
 
 CA = authority()
 
@@ -60,7 +60,8 @@ def test_validity_is_backdated_and_ends_as_asked() -> None:
 
 def test_a_leaf_names_the_service_and_its_issuer() -> None:
     """Subject alternative names, serverAuth, and key identifiers that fit together."""
-    leaf = pair(CA, names=LOCAL).leaf
+    ca = authority(names=LOCAL)
+    leaf = pair(ca, names=LOCAL).leaf
     extensions = leaf.extensions
     names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert tuple(names.get_values_for_type(x509.DNSName)) == LOCAL.dns_names
@@ -68,10 +69,10 @@ def test_a_leaf_names_the_service_and_its_issuer() -> None:
     uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(uses) == [ExtendedKeyUsageOID.SERVER_AUTH]
     issuer = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    ca_key = CA.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    ca_key = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     assert issuer == ca_key
     assert not is_authority(leaf)
-    leaf.verify_directly_issued_by(CA.certificate)
+    leaf.verify_directly_issued_by(ca.certificate)
 
 
 def test_a_leaf_stays_within_its_authority() -> None:
@@ -98,12 +99,24 @@ def test_validity_includes_both_ends() -> None:
 def test_name_constraints_forbid_other_servers() -> None:
     """A stolen CA key cannot make a certificate for another name, nor for an address where none is permitted."""
     bundle = bundle_of([CA.certificate])
-    other = pair(CA, names=ServingNames("kubernetes", "default"))
+    service = x509.DNSName(NAMES.api_server_name)
+    other = x509.DNSName("kubernetes.default.svc")
+    for address in ("127.0.0.1", "::1"):
+        chain = stolen(CA, service, x509.IPAddress(ip_address(address))).chain
+        with pytest.raises(UntrustedError, match="does not chain"):
+            check_leaf(chain, bundle, server_name=address, now=NOW)
     with pytest.raises(UntrustedError, match="does not chain"):
-        check_leaf(other.chain, bundle, server_name="kubernetes.default.svc", now=NOW)
-    local = pair(CA, names=LOCAL)
-    with pytest.raises(UntrustedError, match="does not chain"):
-        check_leaf(local.chain, bundle, server_name="127.0.0.1", now=NOW)
+        check_leaf(stolen(CA, service, other).chain, bundle, server_name=other.value, now=NOW)
+    check_leaf(stolen(CA, service).chain, bundle, server_name=service.value, now=NOW)
+
+
+def test_names_that_the_authority_forbids_are_left_out() -> None:
+    """One of them would spoil the others; a CA of another Service signs nothing for us."""
+    names = ServingNames("rollonce", "prod", hosts=("extra.example",), addresses=(ip_address("127.0.0.1"),))
+    leaf = issue_leaf(CA, names, now=NOW, lifetime=DAY)
+    check_leaf(leaf.chain, bundle_of([CA.certificate]), server_name=NAMES.api_server_name, now=NOW)
+    with pytest.raises(NamesError, match="made for another Service"):
+        issue_leaf(CA, ServingNames("other", "place"), now=NOW, lifetime=DAY)
 
 
 def test_an_authority_knows_which_names_it_may_sign() -> None:
