@@ -59,6 +59,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> Logger:
         tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         renderers = [
             structlog.processors.ExceptionRenderer(tracebacks),
+            _drop_exception_texts,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ]
     structlog.configure(
