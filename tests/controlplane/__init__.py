@@ -2,8 +2,8 @@
 
 from tests.controlplane.audit import AuditEvent, AuditLevel
 from tests.controlplane.commands import Result
-from tests.controlplane.components import Component, Options
 from tests.controlplane.errors import BuildError, CommandError, ControlPlaneError, ProcessError
+from tests.controlplane.options import Component, Options
 from tests.controlplane.plane import ControlPlane
 from tests.controlplane.polling import wait_for
 from tests.controlplane.process import ManagedProcess

