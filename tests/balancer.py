@@ -1,0 +1,97 @@
+"""A small TCP balancer: several servers behind one address, as a Service has them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import threading
+from collections.abc import Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+_CHUNK = 65536
+_HOST = "127.0.0.1"
+
+
+class Balancer:
+    """Hands each new connection to the next port in turn; a port that refuses is passed over.
+
+    It runs in a thread with an event loop of its own. Use it as a context manager, or call `stop`.
+
+    Attributes:
+        port: Where it listens, on loopback.
+        ports: Who gets connections; may be replaced at any time, which leaves the connections that there are alone.
+    """
+
+    def __init__(self, ports: Sequence[int] = ()) -> None:
+        self.ports = tuple(ports)
+        self.port = 0
+        self._turn = itertools.count()
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="balancer", daemon=True)
+        self._thread.start()
+        self._server = self._call(asyncio.start_server(self._accept, _HOST, 0, backlog=1024))
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def stop(self) -> None:
+        """Close everything."""
+        self._call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    async def _close(self) -> None:
+        self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            connection = await self._connect()
+            if connection is None:
+                return
+            upstream_reader, upstream_writer = connection
+            try:
+                await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
+            finally:
+                upstream_writer.close()
+        except asyncio.CancelledError:
+            pass
+        finally:
+            writer.close()
+            self._tasks.discard(task)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        ports = self.ports
+        start = next(self._turn)
+        for offset in range(len(ports)):
+            with contextlib.suppress(OSError):
+                return await asyncio.open_connection(_HOST, ports[(start + offset) % len(ports)])
+        return None
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()

@@ -1,0 +1,81 @@
+"""What there is to try, and how each command has to end; the README shows the same commands."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.controlplane.commands import Result
+
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
+_CHECKSUMS: Final = ("checksum/secret.database", "checksum/configmap.settings")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command.
+
+    Attributes:
+        title: What it shows.
+        command: As it is typed, in the root of the repository.
+        problem: Returns what is wrong with the result, or an empty text.
+    """
+
+    title: str
+    command: str
+    problem: Callable[[Result], str]
+
+
+def succeeds(result: Result) -> str:
+    """Expect exit code 0."""
+    return "" if result.returncode == 0 else f"it ended with exit code {result.returncode}"
+
+
+def has_checksums(result: Result) -> str:
+    """Expect the two checksums, each 64 hex digits."""
+    if problem := succeeds(result):
+        return problem
+    annotations = json.loads(result.stdout or "{}")
+    missing = [key for key in _CHECKSUMS if not _HEX.fullmatch(annotations.get(key, ""))]
+    return f"there is no {' and no '.join(missing)}" if missing else ""
+
+
+def is_refused(result: Result) -> str:
+    """Expect a refusal that names the existing run."""
+    if result.returncode == 0:
+        return "it was not refused"
+    wanted = ("AlreadyExists", "build-", "idempotent")
+    missing = [word for word in wanted if word not in result.stderr]
+    return f"the refusal does not say {' nor '.join(missing)}" if missing else ""
+
+
+def lists_one_run(result: Result) -> str:
+    """Expect one run with its label."""
+    if problem := succeeds(result):
+        return problem
+    rows = [line for line in result.stdout.splitlines() if "jangar.proompteng.ai/delivery-id=" in line]
+    return "" if len(rows) == 1 else f"there are {len(rows)} runs instead of one"
+
+
+STEPS: Final = (
+    Step(
+        "A Secret, a ConfigMap, and a Deployment that named both",
+        "kubectl apply -f deploy/examples/shop.yaml",
+        succeeds,
+    ),
+    Step(
+        "Its pod template got a checksum of each",
+        "kubectl get deployment web -n shop -o jsonpath='{.spec.template.metadata.annotations}'",
+        has_checksums,
+    ),
+    Step("A run for a delivery", "kubectl create -f deploy/examples/run.yaml", succeeds),
+    Step("The same delivery once more: refused", "kubectl create -f deploy/examples/run.yaml", is_refused),
+    Step(
+        "So there is one run, found by the delivery's label",
+        "kubectl get orchestrationrun -n shop -l jangar.proompteng.ai/delivery-id --show-labels",
+        lists_one_run,
+    ),
+)

@@ -1,0 +1,213 @@
+"""rollonce under test: real server processes, registered with a real API server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from certs.authority import Authority, issue_leaf, new_authority
+from certs.names import ServingNames
+from certs.pem import encode_certificates
+from tests.balancer import Balancer
+from tests.controlplane import ControlPlane
+from tests.controlplane.kubeconfig import write_private
+from tests.controlplane.ports import free_ports
+from tests.controlplane.process import ManagedProcess
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN_CRD = ROOT / "tests" / "e2e" / "crd.yaml"
+
+_HOST = "127.0.0.1"
+_NAMES = ServingNames("rollonce", "rollonce", hosts=("localhost",), addresses=(ip_address(_HOST),))
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One server process.
+
+    Attributes:
+        process: To be frozen, killed and restarted.
+        port: Where it serves reviews.
+        health_port: Where it serves health and metrics.
+    """
+
+    process: ManagedProcess
+    port: int
+    health_port: int
+
+    def health(self, path: str) -> tuple[int, str]:
+        """Ask the health port; returns status and text."""
+        return _get(f"http://{_HOST}:{self.health_port}{path}")
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Read the sum of a metric over all series that carry these labels."""
+        total = 0.0
+        for line in self.health("/metrics")[1].splitlines():
+            series, _, value = line.rpartition(" ")
+            bare, _, given = series.partition("{")
+            if bare == name and all(f'{key}="{wanted}"' in given for key, wanted in labels.items()):
+                total += float(value)
+        return total
+
+
+@dataclass
+class Installation:
+    """Server processes behind one address, and their webhook configurations.
+
+    Begin with `Installation.start`; use it as a context manager, or call `stop`.
+
+    Attributes:
+        plane: The control plane that calls them.
+        folder: For certificates and logs.
+        balancer: The address that the API server calls.
+        replicas: The server processes.
+    """
+
+    plane: ControlPlane
+    folder: Path
+    authority: Authority
+    balancer: Balancer
+    replicas: list[Replica] = field(default_factory=list)
+
+    @classmethod
+    def start(
+        cls,
+        plane: ControlPlane,
+        folder: Path,
+        *,
+        redis_url: str,
+        replicas: int = 1,
+        kubeconfig: Path | None = None,
+        settings: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        register: bool = True,
+    ) -> Installation:
+        """Start servers, wait until they are ready, and register them.
+
+        Args:
+            plane: The control plane; the runs' CustomResourceDefinition is applied to it.
+            folder: For certificates and logs.
+            redis_url: The deduplication store.
+            replicas: How many server processes.
+            kubeconfig: As whom they call the API server; by default as an administrator.
+            settings: More arguments of `rollonce serve`.
+            environment: More environment variables.
+            register: Whether the webhook configurations are applied.
+        """
+        now = datetime.now(UTC)
+        authority = new_authority(_NAMES, now=now, lifetime=timedelta(days=1))
+        made = cls(plane, folder, authority, Balancer())
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "ca.crt").write_bytes(encode_certificates((authority.certificate,)))
+        try:
+            plane.kubectl("apply", "-f", RUN_CRD)
+            plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", RUN_CRD)
+            for number in range(replicas):
+                made.replicas.append(
+                    made._replica(number, kubeconfig or plane.kubeconfig, redis_url, settings, environment or {})
+                )
+            for replica in made.replicas:
+                replica.process.wait_ready()
+            made.balancer.ports = tuple(replica.port for replica in made.replicas)
+            if register:
+                made.register()
+        except BaseException:
+            made.stop()
+            raise
+        return made
+
+    def register(self) -> None:
+        """Apply the webhook configurations, and wait until the API server acts on them."""
+        self.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=self.configurations())
+
+    def unregister(self) -> None:
+        """Delete the webhook configurations."""
+        self.plane.kubectl("delete", "--ignore-not-found", "-f", "-", input=self.configurations())
+
+    def configurations(self) -> str:
+        """Print the webhook configurations as the command line does."""
+        return command(
+            "webhooks", "--url", f"https://{_HOST}:{self.balancer.port}", "--ca-file", str(self.folder / "ca.crt")
+        )
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        """What a client of the servers trusts."""
+        return ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Read the sum of a metric over all replicas."""
+        return sum(replica.metric(name, **labels) for replica in self.replicas)
+
+    def stop(self) -> None:
+        """Take the webhooks away, then the servers."""
+        with contextlib.suppress(Exception):
+            self.unregister()
+        for replica in self.replicas:
+            replica.process.kill()
+        self.balancer.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _replica(
+        self, number: int, kubeconfig: Path, redis_url: str, settings: Sequence[str], environment: Mapping[str, str]
+    ) -> Replica:
+        port, health_port = free_ports(2)
+        pair = issue_leaf(self.authority, _NAMES, now=datetime.now(UTC), lifetime=timedelta(days=1))
+        certificate = self.folder / f"server-{number}.crt"
+        certificate.write_bytes(pair.chain_pem)
+        key = write_private(self.folder / f"server-{number}.key", pair.key_pem.decode())
+        argv = (
+            *(sys.executable, "-m", "webhook", "serve"),
+            f"--listen={_HOST}:{port}",
+            f"--health-listen={_HOST}:{health_port}",
+            f"--tls-certificate={certificate}",
+            f"--tls-key={key}",
+            f"--kubeconfig={kubeconfig}",
+            f"--redis-url={redis_url}",
+            *settings,
+        )
+        process = ManagedProcess(
+            f"server-{number}",
+            argv,
+            log=self.folder / f"server-{number}.log",
+            env={**os.environ, **environment},
+            cwd=ROOT,
+            ready=lambda: _get(f"http://{_HOST}:{health_port}/readyz")[0] == 200,
+        )
+        return Replica(process.spawn(), port, health_port)
+
+
+def command(*arguments: str) -> str:
+    """Run a `rollonce` command and return its standard output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "webhook", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout
+
+
+def _get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - our own loopback URL
+            return int(response.status), response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
