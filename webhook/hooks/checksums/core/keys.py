@@ -1,0 +1,112 @@
+"""The names of annotations: what a workload says to us, what we write to it, and one key for each source.
+
+An annotation key has one slash at most and 63 characters after it.
+Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+PREFIX: Final = "rollout-checksums.proompteng.ai/"
+#: On the workload, by its author: which Secrets and ConfigMaps its pods depend on.
+SECRETS: Final = PREFIX + "secrets"
+CONFIG_MAPS: Final = PREFIX + "configmaps"
+#: On the workload, by its author: `false` opts it out of everything, the operator's list included.
+ENABLED: Final = PREFIX + "enabled"
+#: On the workload, by rollonce: the checksum keys that it wrote to the pod template.
+MANAGED: Final = PREFIX + "managed"
+#: On the workload, by rollonce: why it is kept paused.
+HELD: Final = PREFIX + "held"
+
+CHECKSUM_PREFIX: Final = "checksum/"
+KEY_NAME_LIMIT: Final = 63
+_HASH_LENGTH: Final = 10
+
+#: Names of Secrets and ConfigMaps: RFC 1123 subdomains of at most 253 characters.
+#: Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
+_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_KEY_NAME: Final = re.compile(r"(?:secret|configmap)\.[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+
+
+class SourceKind(Enum):
+    """What a checksum can be of; the value is the word in the annotation key."""
+
+    SECRET = "secret"  # noqa: S105 - the word, not one of its instances
+    CONFIG_MAP = "configmap"
+
+    @property
+    def plural(self) -> str:
+        """The resource's name in the API's paths, which is also the word in the opt-in annotations."""
+        return self.value + "s"
+
+    @property
+    def title(self) -> str:
+        """The kind as the API and people write it."""
+        return "Secret" if self is SourceKind.SECRET else "ConfigMap"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Secret or ConfigMap of a workload's namespace.
+
+    Attributes:
+        kind: Which of both.
+        name: Its `metadata.name`.
+    """
+
+    kind: SourceKind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}/{self.name}"
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Sorts by kind, then by name."""
+        return (self.kind.value, self.name)
+
+    @property
+    def key(self) -> str:
+        """The annotation key of its checksum, `checksum/secret.<name>` or `checksum/configmap.<name>`.
+
+        Where that would be too long, as much of the name as fits, a `-` and the first 10 hex digits of the name's
+        SHA-256.
+        """
+        stem = f"{self.kind.value}."
+        room = KEY_NAME_LIMIT - len(stem)
+        name = self.name
+        if len(name) > room:
+            digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_LENGTH]
+            name = f"{name[: room - _HASH_LENGTH - 1]}-{digest}"
+        return CHECKSUM_PREFIX + stem + name
+
+
+def is_legal_name(name: str) -> bool:
+    """Whether a Secret or ConfigMap can have this name."""
+    return len(name) <= 253 and _SUBDOMAIN.fullmatch(name) is not None
+
+
+def is_checksum_key(key: str) -> bool:
+    """Whether an annotation key has the form of those that rollonce writes to a pod template."""
+    name = key.removeprefix(CHECKSUM_PREFIX)
+    return name != key and len(name) <= KEY_NAME_LIMIT and _KEY_NAME.fullmatch(name) is not None
+
+
+def parse_managed(text: str | None) -> frozenset[str]:
+    """Read the list of keys that rollonce wrote.
+
+    The annotation can be edited by anyone who can edit the workload, so what is not a key of ours is not believed:
+    otherwise opting out could be made to remove an annotation of somebody else.
+    """
+    return frozenset(key for part in (text or "").split(",") if is_checksum_key(key := part.strip()))
+
+
+def format_managed(keys: Iterable[str]) -> str:
+    """Write the list that `parse_managed` reads."""
+    return ",".join(sorted(keys))

@@ -1,0 +1,80 @@
+"""What people get to read. Names only: never contents, never a checksum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from webhook.admission.response import Status, StatusCause, StatusDetails
+from webhook.hooks.checksums.core.keys import Source
+from webhook.hooks.checksums.core.optin import Problem
+
+UNDO_CHANGES_NOTHING = (
+    "This revision differs from the current one only in checksums, and those are kept at the current contents: "
+    "nothing rolls back. Restore the Secret or ConfigMap itself."
+)
+RESUMED_BY_HAND = "It is no longer held: its rollout was resumed by hand."
+
+
+def held_because(sources: Iterable[Source]) -> str:
+    """Write the value of the annotation that says why a workload is held."""
+    return "waiting for " + ", ".join(map(str, sources))
+
+
+def missing(source: Source) -> str:
+    """Warn of a required object that does not exist."""
+    return f"{_named(source)} does not exist. Its checksum is added, with one more rollout, when it appears."
+
+
+def disappeared(source: Source) -> str:
+    """Warn of an object that did exist."""
+    return f"{_named(source)} does not exist any more. Its last checksum is kept."
+
+
+def unreadable(source: Source, why: str, *, kept: bool) -> str:
+    """Warn of an object that could not be looked at."""
+    then = "Its last checksum is kept." if kept else "Its checksum is missing until it can be read."
+    return f"{_named(source)} could not be read ({why}). {then}"
+
+
+def held(sources: Iterable[Source]) -> str:
+    """Tell that a workload is kept paused."""
+    names = ", ".join(map(_named, sources))
+    return f"Kept paused until there is {names}; then it starts by itself. To start it now: kubectl rollout resume."
+
+
+def cannot_hold(source: Source) -> str:
+    """Say why a write that would be held is refused instead: this kind cannot pause."""
+    return f"{_named(source)} does not exist, and a workload of this kind cannot be held until it does"
+
+
+def may_not_hold(source: Source) -> str:
+    """Say why a write that would be held is refused instead: the manifest insists on running."""
+    return (
+        f"{_named(source)} does not exist, and the manifest says paused: false, so that the workload cannot be held "
+        "until it does (take that line out, or create the object first)"
+    )
+
+
+def refused(source: Source) -> str:
+    """Say why a write is refused."""
+    return f"{_named(source)} does not exist (create it first)"
+
+
+def refusal(problems: Iterable[Problem], absences: Iterable[str]) -> Status:
+    """Refuse a write.
+
+    kubectl shows of a status 403 the message and of 422 nothing but the causes, so both say the same.
+
+    Args:
+        problems: Words that cannot be followed.
+        absences: Sentences about objects that do not exist, without a full stop.
+    """
+    invalid = tuple(StatusCause("FieldValueInvalid", str(problem), problem.field) for problem in problems)
+    causes = (*invalid, *(StatusCause("FieldValueNotFound", absence) for absence in absences))
+    message = "; ".join(cause.message for cause in causes) + "."
+    reason, code = ("Invalid", 422) if invalid else ("Forbidden", 403)
+    return Status(message, reason, code, details=StatusDetails(causes=causes))
+
+
+def _named(source: Source) -> str:
+    return f'{source.kind.title} "{source.name}"'

@@ -1,0 +1,177 @@
+"""Who wants which checksums: the workload by its annotations, and the operator by a list for whole namespaces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from webhook.hooks.checksums.core.keys import CONFIG_MAPS, ENABLED, SECRETS, Source, SourceKind, is_legal_name
+from webhook.hooks.checksums.core.references import references
+from webhook.hooks.checksums.core.workload import Workload
+
+#: Stands for everything of that kind that the pod template references.
+EVERYTHING: Final = "*"
+#: What a workload's author says; a change of one of these is a change of the opt-in.
+OPT_IN_ANNOTATIONS: Final = (SECRETS, CONFIG_MAPS, ENABLED)
+
+_ANNOTATION_OF: Final = {SourceKind.SECRET: SECRETS, SourceKind.CONFIG_MAP: CONFIG_MAPS}
+_CHECKSUM: Final = re.compile(r"[0-9a-f]{64}")
+_SHOWN_LIMIT: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorPolicy:
+    """The operator's list: workloads of these namespaces that reference a listed object are opted in by it.
+
+    Attributes:
+        enabled: Whether the list counts at all.
+        namespaces: Where it counts.
+        sources: What is listed, each with the checksum that the operator provides for it, or None to read it live.
+    """
+
+    enabled: bool = False
+    namespaces: frozenset[str] = frozenset()
+    sources: Mapping[Source, str | None] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A word that cannot be followed.
+
+    Attributes:
+        annotation: The workload's annotation that it stands in; empty if it stands in the pod template.
+        word: The word, as it was written.
+        why: What is wrong with it, as a clause: `is not a legal name …`.
+    """
+
+    annotation: str
+    word: str
+    why: str
+
+    @property
+    def field(self) -> str:
+        """The path of the field in the manifest."""
+        return f"metadata.annotations[{self.annotation}]" if self.annotation else "spec.template.spec"
+
+    def __str__(self) -> str:
+        shown = self.word if len(self.word) <= _SHOWN_LIMIT else self.word[:_SHOWN_LIMIT] + "…"
+        return f'{self.annotation or "The pod template"}: "{shown}" {self.why}'
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A checksum that the pod template shall carry.
+
+    Attributes:
+        source: Of what.
+        provided: The checksum, if it is given; then nothing is read.
+        optional: Whether the pods can do without the object.
+    """
+
+    source: Source
+    provided: str | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a workload wants.
+
+    Attributes:
+        wanted: At most one for each source, sorted.
+        problems: What it seems to want but said wrongly.
+    """
+
+    wanted: tuple[Requirement, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def to_read(self) -> tuple[Source, ...]:
+        """The sources whose current contents are needed."""
+        return tuple(requirement.source for requirement in self.wanted if requirement.provided is None)
+
+
+def required(workload: Workload, policy: OperatorPolicy, namespace: str) -> Requirements:
+    """Find out which checksums a workload is to carry.
+
+    A checksum that the workload provides goes before one that the operator provides, and that before a read.
+
+    Args:
+        workload: The workload.
+        policy: The operator's list.
+        namespace: Where the workload lives.
+    """
+    if workload.annotations.get(ENABLED) == "false":
+        return Requirements()
+    problems = list(_enabled_problem(workload.annotations.get(ENABLED)))
+    referenced = references(workload.pod_spec)
+    wanted: dict[Source, str | None] = {}
+    for kind, annotation in _ANNOTATION_OF.items():
+        text = workload.annotations.get(annotation)
+        if text is None:
+            continue
+        listed = parse_list(text, kind)
+        problems += listed.problems
+        wanted |= listed.sources
+        if listed.everything:
+            wanted |= {source: None for source in referenced if source.kind is kind and source not in wanted}
+    if policy.enabled and namespace in policy.namespaces:
+        wanted |= {s: wanted.get(s) or given for s, given in policy.sources.items() if s in wanted or s in referenced}
+    legal = {source: given for source, given in wanted.items() if is_legal_name(source.name)}
+    problems += [Problem("", source.name, _not_a_name(source.kind)) for source in wanted if source not in legal]
+    ordered = sorted(legal.items(), key=lambda item: item[0].order)
+    return Requirements(
+        tuple(Requirement(source, given, optional=referenced.get(source, False)) for source, given in ordered),
+        tuple(problems),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedList:
+    """What an opt-in annotation says.
+
+    Attributes:
+        sources: The named ones, each with its provided checksum or None.
+        everything: Whether `*` is among the words.
+        problems: The words that say nothing.
+    """
+
+    sources: Mapping[Source, str | None]
+    everything: bool
+    problems: tuple[Problem, ...]
+
+
+def parse_list(text: str, kind: SourceKind) -> ParsedList:
+    """Read a list such as `a, b`, `a, b=<64 hex digits>` or `*`.
+
+    Blanks around words and a comma too many do not count. Naming something twice is fine unless one of the two gives
+    another checksum; then the first one holds.
+    """
+    annotation = _ANNOTATION_OF[kind]
+    sources: dict[Source, str | None] = {}
+    problems: list[Problem] = []
+    everything = False
+    for word in filter(None, map(str.strip, text.split(","))):
+        name, equals, given = word.partition("=")
+        source, provided = Source(kind, name), given if equals else None
+        if word == EVERYTHING:
+            everything = True
+        elif not is_legal_name(name):
+            problems.append(Problem(annotation, word, _not_a_name(kind)))
+        elif provided is not None and not _CHECKSUM.fullmatch(provided):
+            problems.append(Problem(annotation, word, "has to give a checksum of 64 lower case hex digits after the ="))
+        elif sources.setdefault(source, provided) != provided:
+            problems.append(Problem(annotation, word, f"contradicts an earlier word about {name}"))
+    return ParsedList(MappingProxyType(sources), everything, tuple(problems))
+
+
+def _enabled_problem(value: str | None) -> Iterator[Problem]:
+    if value not in {None, "true", "false"}:
+        yield Problem(ENABLED, value or "", 'has to be "true" or "false"')
+
+
+def _not_a_name(kind: SourceKind) -> str:
+    return f"is not a name that a {kind.title} can have (lower case letters, digits, '-' and '.')"
