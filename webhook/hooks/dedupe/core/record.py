@@ -1,0 +1,186 @@
+"""The record that the store keeps of a delivery: a compact, versioned binary format.
+
+Layout of version 1, all numbers big-endian:
+
+    offset  bytes  what
+         0      1  version
+         1      1  state: 1 reserved, 2 confirmed, 3 forgotten
+         2      6  reserved at, ms since 1970 by the store's clock (written by the script)
+         8     16  uid of the run
+        24     16  uid of the request that reserved
+        40      8  fingerprint of the parameters
+        48      5  run created at, s since 1970 by the API server's clock, 0 if unknown
+        53    1+n  phase last seen
+         …    1+n  name of the run
+         …     21  only after a `forget`: created at (5) and uid (16) of the newest run that was forgotten
+
+The first 40 bytes are where they are in every version, since the scripts look at them. A release that brings version
+n+1 reads n and n+1 and still writes n; the release after it writes n+1. So replicas of two releases always agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+from uuid import UUID
+
+from webhook.errors import StoreError
+from webhook.hooks.dedupe.core.fingerprint import FINGERPRINT_LENGTH
+
+VERSION: Final = 1
+_HEAD: Final = struct.Struct(f">BB6s16s16s{FINGERPRINT_LENGTH}s5s")
+_FORGOTTEN: Final = struct.Struct(">5s16s")
+_PHASE_LIMIT: Final = 32
+
+
+class UnreadableRecordError(StoreError):
+    """A record is there and cannot be understood: neither a hit nor a miss, and no reason to do without the store."""
+
+
+class State(IntEnum):
+    """What is known of the delivery's run."""
+
+    RESERVED = 1  # a create was allowed; whether the run was stored is not known yet
+    CONFIRMED = 2  # the run was stored, whether or not it still exists
+    FORGOTTEN = 3  # an operator has freed the delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The newest run that an operator has declared not to count any more; older ones do not count either.
+
+    Attributes:
+        created_at: Of that run, s since 1970.
+        uid: Of that run.
+    """
+
+    created_at: int
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the store knows of a delivery.
+
+    Attributes:
+        state: Reserved, confirmed or forgotten.
+        name: Of the run, at most 253 characters.
+        uid: Of the run, canonical (see `canonical_uid`).
+        request_uid: Of the admission request that reserved, canonical; the zero UUID if there was none.
+        fingerprint: 8 bytes over `spec.parameters`.
+        created_at: When the run was created, s since 1970 by the API server's clock; 0 if unknown.
+        reserved_at: When it was reserved, ms since 1970 by the store's clock; 0 until the store has written it.
+        phase: `status.phase` as last seen; cut to 32 bytes.
+        forgotten: Set once a run of this delivery has been forgotten.
+    """
+
+    state: State
+    name: str
+    uid: str
+    request_uid: str
+    fingerprint: bytes
+    created_at: int = 0
+    reserved_at: int = 0
+    phase: str = ""
+    forgotten: Forgotten | None = None
+
+
+def canonical_uid(uid: str) -> str:
+    """Write a uid as a UUID in its usual form.
+
+    The API server's uids are UUIDs. Any other string is legal by the API and is hashed into one, so that a record has
+    a fixed place for it and comparing still works.
+    """
+    try:
+        return str(UUID(uid))
+    except ValueError:
+        return str(UUID(bytes=hashlib.sha256(uid.encode()).digest()[:16]))
+
+
+NO_UID: Final = str(UUID(int=0))
+
+
+def encode(record: Record) -> bytes:
+    """Write a record in the current version."""
+    phase = record.phase.encode()[:_PHASE_LIMIT].decode(errors="ignore").encode()
+    name = record.name.encode()
+    return b"".join(
+        (
+            _HEAD.pack(
+                VERSION,
+                record.state,
+                record.reserved_at.to_bytes(6, "big"),
+                UUID(record.uid).bytes,
+                UUID(record.request_uid).bytes,
+                record.fingerprint,
+                record.created_at.to_bytes(5, "big"),
+            ),
+            bytes((len(phase),)),
+            phase,
+            bytes((len(name),)),
+            name,
+            _FORGOTTEN.pack(record.forgotten.created_at.to_bytes(5, "big"), UUID(record.forgotten.uid).bytes)
+            if record.forgotten
+            else b"",
+        )
+    )
+
+
+def _decode_1(data: bytes) -> Record:
+    _, state, reserved_at, uid, request_uid, fingerprint, created_at = _HEAD.unpack_from(data)
+    phase, rest = _short_text(data[_HEAD.size :])
+    name, rest = _short_text(rest)
+    return Record(
+        state=State(state),
+        name=name,
+        uid=str(UUID(bytes=uid)),
+        request_uid=str(UUID(bytes=request_uid)),
+        fingerprint=fingerprint,
+        created_at=int.from_bytes(created_at, "big"),
+        reserved_at=int.from_bytes(reserved_at, "big"),
+        phase=phase,
+        forgotten=_forgotten(rest) if rest else None,
+    )
+
+
+def _short_text(data: bytes) -> tuple[str, bytes]:
+    end = 1 + data[0]
+    if len(data) < end:
+        raise ValueError("it ends too early")
+    return data[1:end].decode(), data[end:]
+
+
+def _forgotten(data: bytes) -> Forgotten:
+    created_at, uid = _FORGOTTEN.unpack(data)
+    return Forgotten(int.from_bytes(created_at, "big"), str(UUID(bytes=uid)))
+
+
+#: How each version is read: the current one and, once there is one, the one before.
+READERS: Final[Mapping[int, Callable[[bytes], Record]]] = {1: _decode_1}
+
+
+def decode(data: bytes, readers: Mapping[int, Callable[[bytes], Record]] = READERS) -> Record:
+    """Read a record.
+
+    Args:
+        data: As the store holds it.
+        readers: By version.
+
+    Raises:
+        UnreadableRecordError: It is of a version that this release does not know, or damaged. Nothing is guessed.
+    """
+    version = data[0] if data else 0
+    reader = readers.get(version)
+    if reader is None:
+        raise UnreadableRecordError(
+            f"The store holds a record in format {version}, and this rollonce reads up to {max(readers)}: "
+            "bring every replica to the newer release."
+        )
+    try:
+        return reader(data)
+    except (ValueError, IndexError, struct.error) as error:
+        raise UnreadableRecordError(f"The store holds a damaged record in format {version}: {error}.") from None

@@ -1,0 +1,61 @@
+"""The webhooks of deduplication, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
+
+from webhook.admission.hook import Hook, TypedHook
+from webhook.clients.api import KubernetesApi
+from webhook.hooks.dedupe.confirm import Confirmer
+from webhook.hooks.dedupe.core.run import OrchestrationRun
+from webhook.hooks.dedupe.deletions import DeletionNoter
+from webhook.hooks.dedupe.doubts import Doubts
+from webhook.hooks.dedupe.metrics import DedupeMetrics
+from webhook.hooks.dedupe.mutate import Mutator
+from webhook.hooks.dedupe.registration import DELETE_PATH, MUTATE_PATH, VALIDATE_PATH
+from webhook.hooks.dedupe.runs import Runs
+from webhook.hooks.dedupe.settings import DedupeSettings
+from webhook.hooks.dedupe.store import Store
+from webhook.hooks.dedupe.submit import Parts
+from webhook.hooks.dedupe.validate import Validator
+
+
+def hooks(
+    settings: DedupeSettings,
+    api: KubernetesApi,
+    store: Store,
+    *,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    log: FilteringBoundLogger,
+    metrics: DedupeMetrics,
+) -> tuple[Hook, ...]:
+    """Build the three webhooks: mutate and validate runs, note their deletions.
+
+    Args:
+        settings: Checked settings.
+        api: The API server, as the webhook's ServiceAccount: get and list of runs.
+        store: The memory.
+        clock: Seconds since 1970.
+        monotonic: A monotonic clock, in seconds.
+        log: Gets one line for each create decided.
+        metrics: Counts them.
+    """
+    confirmer = Confirmer(store, settings, clock, metrics)
+    parts = Parts(
+        store=store,
+        runs=Runs(api, settings.resource),
+        confirmer=confirmer,
+        doubts=Doubts(store, monotonic),
+        settings=settings,
+        clock=clock,
+        log=log,
+        metrics=metrics,
+    )
+    return (
+        TypedHook(MUTATE_PATH, "mutate-orchestrationruns", OrchestrationRun, Mutator()),
+        TypedHook(VALIDATE_PATH, "validate-orchestrationruns", OrchestrationRun, Validator(parts)),
+        TypedHook(DELETE_PATH, "note-orchestrationruns", OrchestrationRun, DeletionNoter(confirmer, log)),
+    )

@@ -1,0 +1,34 @@
+-- Reserve a delivery, take a reservation over, or say what stands in the way. One round trip, atomic.
+-- KEYS: 1 record  2 mark of its bucket
+-- ARGV: 1 record to write, its time left 0  2 time to live in ms  3 record that may be replaced, or ''
+--       4 mark under which the absence of a record was proved, or ''
+-- Returns: {outcome, record found or '', time in ms, mark}
+--   outcome: 'made' | 'own' (this very create has it already) | 'found' | 'missing' (and the store is not whole)
+-- The first 40 bytes of a record are the same in every version; see core/record.py.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- A server that was restarted, emptied or promoted has another replication id, or no mark: it may have lost records.
+local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+local mark = redis.call('GET', KEYS[2])
+local whole = mark == 'W' .. replid
+if not whole and (not mark or string.sub(mark, 2, 1 + #replid) ~= replid) then
+  mark = 'L' .. replid .. ':' .. string.format('%.0f', now)
+  redis.call('SET', KEYS[2], mark)
+end
+
+local found = redis.call('GET', KEYS[1])
+if found and found ~= ARGV[3] then
+  local reserved = string.byte(found, 2) == 1
+  local same = string.sub(found, 9, 24) == string.sub(ARGV[1], 9, 24)
+    or string.sub(found, 25, 40) == string.sub(ARGV[1], 25, 40)
+  return {reserved and same and 'own' or 'found', found, now, mark}
+end
+-- A proof that the record is obsolete or absent was made under one mark; under another it proves nothing.
+if (found or not whole) and mark ~= ARGV[4] then
+  return {found and 'found' or 'missing', found or '', now, mark}
+end
+local head = string.sub(ARGV[1], 1, 2)
+local at = struct.pack('>I6', now)
+redis.call('SET', KEYS[1], head .. at .. string.sub(ARGV[1], 9), 'PX', ARGV[2])
+return {'made', '', now, mark}

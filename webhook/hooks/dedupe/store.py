@@ -1,0 +1,195 @@
+"""The memory of deliveries in Redis: each call one script, atomic, and safe to run twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from importlib.resources import files
+from typing import Final, cast
+
+from webhook.admission.deadline import Deadline
+from webhook.clients.redis import RedisClient, Script
+from webhook.errors import StoreError
+from webhook.hooks.dedupe.core.decide import Trust
+from webhook.hooks.dedupe.core.key import BUCKETS, DeliveryKey, mark_key
+from webhook.hooks.dedupe.core.record import Record, State, decode, encode
+
+
+def _script(name: str) -> Script:
+    return Script.of(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+_RESERVE: Final = _script("reserve.lua")
+_SWAP: Final = _script("swap.lua")
+_MARK: Final = _script("mark.lua")
+
+
+class Outcome(Enum):
+    """What became of an attempt to reserve."""
+
+    MADE = b"made"
+    OWN = b"own"
+    FOUND = b"found"
+    MISSING = b"missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is known of a bucket.
+
+    Attributes:
+        raw: As the store holds it.
+        whole: Whether a miss is to be believed.
+        lost_at: Otherwise, when the loss was noticed, in ms of the store's clock.
+    """
+
+    raw: bytes
+    whole: bool
+    lost_at: int = 0
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Mark:
+        """Read a mark: `W<replication id>` or `L<replication id>:<ms>`."""
+        if raw.startswith(b"W"):
+            return cls(raw, whole=True)
+        return cls(raw, whole=False, lost_at=int(raw.rpartition(b":")[2]))
+
+    def trust(self, now: int, lease: int) -> Trust:
+        """Say what a miss is worth at a time; both in ms."""
+        if self.whole:
+            return Trust.WHOLE
+        return Trust.LOST if now - self.lost_at < lease else Trust.DOUBTED
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the store answered to an attempt to reserve.
+
+    Attributes:
+        outcome: Whether it succeeded, or why not.
+        raw: The record that stands in the way, undecoded; empty if none does.
+        record: The same, decoded.
+        now: The store's time, in ms since 1970.
+        mark: Of the bucket.
+    """
+
+    outcome: Outcome
+    raw: bytes
+    record: Record | None
+    now: int
+    mark: Mark
+
+
+class Store:
+    """Records by delivery.
+
+    Args:
+        client: The connection.
+    """
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+
+    async def reserve(
+        self, key: DeliveryKey, record: Record, *, ttl: int, deadline: Deadline, instead_of: View | None = None
+    ) -> View:
+        """Write a record if there is none and that is believable, or if it is to replace the one that was seen.
+
+        Args:
+            key: The delivery.
+            record: What to write; the store puts its own time into `reserved_at`.
+            ttl: For how long, in ms.
+            deadline: For the answer.
+            instead_of: What was seen before it was proved that no run of the delivery can exist.
+
+        Raises:
+            StoreError: No answer, or a record that cannot be read. Whether the record was written is unknown; to ask
+                again with the same uids is safe.
+        """
+        reply = await self._client.script(
+            _RESERVE,
+            (key.record_key, mark_key(key.bucket)),
+            (
+                encode(replace(record, reserved_at=0)),
+                ttl,
+                instead_of.raw if instead_of else b"",
+                instead_of.mark.raw if instead_of else b"",
+            ),
+            deadline,
+        )
+        outcome, raw, now, mark = cast("tuple[bytes, bytes, int, bytes]", reply)
+        return View(Outcome(outcome), raw, decode(raw) if raw else None, now, Mark.parse(mark))
+
+    async def get(self, key: DeliveryKey, deadline: Deadline) -> tuple[bytes, Record | None]:
+        """Return the record of a delivery, undecoded and decoded.
+
+        Raises:
+            StoreError: No answer, or a record that cannot be read.
+        """
+        raw = cast("bytes | None", await self._client.command(b"GET", key.record_key, deadline=deadline)) or b""
+        return raw, decode(raw) if raw else None
+
+    async def swap(
+        self, key: DeliveryKey, expected: bytes, record: Record, deadline: Deadline, *, expires_at: int | None
+    ) -> bool:
+        """Write a record if the one there is still the one expected.
+
+        Args:
+            key: The delivery.
+            expected: The undecoded record; empty for none.
+            record: What to write.
+            deadline: For the answer.
+            expires_at: In ms since 1970; None leaves it as it is.
+
+        Returns:
+            Whether the record is now what was to be written.
+
+        Raises:
+            StoreError: No answer; whether it was written is unknown.
+        """
+        expiry = b"" if expires_at is None else b"%d" % expires_at
+        return await self._client.script(_SWAP, (key.record_key,), (expected, encode(record), expiry), deadline) == 1
+
+    async def marks(self, deadline: Deadline) -> tuple[Mark, ...]:
+        """Return the mark of each bucket, in order; a bucket whose mark is missing or old is marked lost by this.
+
+        Raises:
+            StoreError: No answer.
+        """
+        return tuple([await self._mark(bucket, b"", b"", 0, deadline) for bucket in range(BUCKETS)])
+
+    async def declare_whole(self, bucket: int, seen: Mark, deadline: Deadline) -> bool:
+        """Say that a bucket holds all that it should, unless it was lost again since its mark was seen.
+
+        Raises:
+            StoreError: No answer.
+        """
+        return (await self._mark(bucket, seen.raw, b"W", 0, deadline)).whole
+
+    async def declare_lost(self, bucket: int, deadline: Deadline, *, ago: int = 0) -> None:
+        """Say that a bucket lacks something, as of so many ms ago.
+
+        Raises:
+            StoreError: No answer.
+        """
+        await self._mark(bucket, b"*", b"L", ago, deadline)
+
+    async def declare_new(self, deadline: Deadline) -> None:
+        """Say of a store that has just been made that it lacks nothing. Wrong for one that may have been emptied.
+
+        Raises:
+            StoreError: No answer, or it holds something already.
+        """
+        if await self._client.command(b"DBSIZE", deadline=deadline):
+            raise StoreError("The store is not empty and so not new.")
+        for bucket in range(BUCKETS):
+            await self._mark(bucket, b"*", b"W", 0, deadline)
+
+    async def _mark(self, bucket: int, expected: bytes, letter: bytes, ago: int, deadline: Deadline) -> Mark:
+        reply = await self._client.script(_MARK, (mark_key(bucket),), (expected, letter, ago), deadline)
+        return Mark.parse(cast("tuple[bytes, int]", reply)[0])
+
+
+def is_reserved(record: Record | None) -> bool:
+    """Tell whether a record is a reservation whose run is not proved yet."""
+    return record is not None and record.state is State.RESERVED
