@@ -61,6 +61,12 @@ class SecretError(CertificateError):
     reason = "InvalidSecret"
 
 
+class FormatError(CertificateError):
+    """A CA Secret that a later version of this program wrote: leave it alone, and upgrade."""
+
+    reason = "LaterFormat"
+
+
 class ConflictError(CertificateError):
     """Somebody else wrote first: read again and decide anew."""
 
