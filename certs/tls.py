@@ -112,11 +112,8 @@ def _parts(value: object) -> tuple[object, ...]:
 def _pairs(value: object) -> Iterator[tuple[str, str]]:
     # The shape that `ssl.SSLSocket.getpeercert` documents is not in its type.
     for item in _parts(value):
-        match item:
-            case (str(kind), str(text)):
-                yield kind, text
-            case _:
-                continue
+        if isinstance(item, tuple) and len(item) == 2:
+            yield str(item[0]), str(item[1])
 
 
 @contextlib.contextmanager
