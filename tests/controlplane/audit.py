@@ -49,8 +49,8 @@ class AuditEvent(msgspec.Struct, frozen=True, rename="camel"):
     Attributes:
         request_received_timestamp: RFC 3339 with microseconds, UTC.
         annotations: With those of webhooks, prefixed by the webhook's name.
-        request_object: Only at the levels REQUEST and REQUEST_RESPONSE.
-        response_object: Only at the level REQUEST_RESPONSE.
+        request_object: JSON; empty but at the levels REQUEST and REQUEST_RESPONSE.
+        response_object: JSON; empty but at the level REQUEST_RESPONSE.
     """
 
     audit_id: str = msgspec.field(name="auditID")
@@ -64,8 +64,8 @@ class AuditEvent(msgspec.Struct, frozen=True, rename="camel"):
     object_ref: AuditObject = AuditObject()
     response_status: AuditStatus = AuditStatus()
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
-    request_object: msgspec.Raw | None = None
-    response_object: msgspec.Raw | None = None
+    request_object: msgspec.Raw = msgspec.Raw()
+    response_object: msgspec.Raw = msgspec.Raw()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.controlplane.errors import BuildError, tail
+from tests.controlplane.process import ManagedProcess
 from tests.controlplane.programs import Programs, Source, catalogue, fingerprint, needed_go
 from tests.controlplane.progress import Progress
 from tests.controlplane.toolchain import Go, find_go, platform_name
 
 STAGES = "kwok-stages.yaml"
 
-_NEEDED_BYTES = 3 << 30
-"""Seven programs, the modules' sources and the compiler's cache, measured: 2.6 GB."""
+_NEEDED_BYTES = 1 << 30
+"""The programs are 0.5 GB. Go's own caches take 6 GB more where they are cold, but can be on another disk."""
 
 _POLL_SECONDS = 0.1
 
@@ -34,7 +35,7 @@ _SPEAKING_ERRORS = (
     ("no space left on device", "the disk is full: free some space, or point XDG_CACHE_HOME and GOCACHE elsewhere"),
     ("dial tcp", _NO_NETWORK),
     ("no such host", _NO_NETWORK),
-    ("TLS handshake timeout", _NO_NETWORK),
+    ("tls handshake timeout", _NO_NETWORK),
     ("module lookup disabled", "GOPROXY or GOFLAGS forbids downloads: modules have to be downloaded once"),
     ("checksum mismatch", "a downloaded module is not the pinned one: distrust the mirror that GOPROXY names"),
 )
@@ -54,17 +55,19 @@ class Workshop:
         given: A folder whose programs are taken as they are; what it lacks is built.
         cache: The folder under which the rest is built.
         sources: What there is to build.
+        needed_bytes: Free space without which a build is not begun.
     """
 
     given: Path | None = None
     cache: Path = field(default_factory=default_cache)
     sources: tuple[Source, ...] = field(default_factory=catalogue)
+    needed_bytes: int = _NEEDED_BYTES
 
     @classmethod
-    def of_environment(cls, given: Path | None = None) -> Workshop:
+    def of_environment(cls, given: Path | None = None, environment: Mapping[str, str] = os.environ) -> Workshop:
         """Take programs from the given folder or else `KUBEBUILDER_ASSETS`, the convention of controller-runtime."""
-        assets = os.environ.get("KUBEBUILDER_ASSETS")
-        return cls(given or (Path(assets) if assets else None))
+        assets = environment.get("KUBEBUILDER_ASSETS")
+        return cls(given or (Path(assets) if assets else None), default_cache(environment))
 
     @property
     def folder(self) -> Path:
@@ -105,24 +108,30 @@ def ensure(workshop: Workshop | None = None, progress: Progress | None = None) -
         BuildError: One could not be built; the message says why, and where the log is.
     """
     workshop = workshop or Workshop.of_environment()
-    if workshop.missing() or not workshop.path(STAGES).is_file():
-        progress = progress or Progress()
+    progress = progress or Progress()
+    build(workshop, progress)
+    if not workshop.path(STAGES).is_file():
         with _locked(workshop.folder, progress):
-            if workshop.missing():
-                build(workshop, progress)
-            if not workshop.path(STAGES).is_file():
-                _write_stages(workshop, progress)
+            _write_stages(workshop, progress)
     return workshop.programs()
 
 
 def build(workshop: Workshop, progress: Progress) -> None:
-    """Build what is missing. The caller holds the lock.
+    """Build what is missing; where another process does so already, wait for it and build what it left.
 
     Raises:
         BuildError: As for `ensure`.
     """
+    if workshop.missing():
+        with _locked(workshop.folder, progress):
+            _build_locked(workshop, progress)
+
+
+def _build_locked(workshop: Workshop, progress: Progress) -> None:
     missing = workshop.missing()
-    _check_space(workshop.cache)
+    if not missing:
+        return
+    _check_space(workshop)
     progress.enter("looking for Go")
     go = find_go(needed_go(missing), workshop.cache)
     progress.done(f"Go {'.'.join(map(str, go.version))} at {go.executable}")
@@ -135,28 +144,22 @@ def build(workshop: Workshop, progress: Progress) -> None:
 
 def _compile(go: Go, source: Source, folder: Path, progress: Progress) -> None:
     unfinished = folder / f".{source.name}.unfinished"
+    unfinished.unlink(missing_ok=True)  # Go does not overwrite half a program, which a killed build leaves
     command = ["build", "-ldflags", source.ldflags, "-o", str(unfinished), source.package]
     _run_go(go, command, source, folder / f"{source.name}.log", progress)
     unfinished.replace(folder / source.name)
 
 
 def _run_go(go: Go, arguments: Sequence[str], source: Source, log: Path, progress: Progress) -> None:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [go.executable, *arguments],
-            cwd=source.module,
-            env=go.environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    log.unlink(missing_ok=True)
+    argv = (go.executable, *arguments)
+    process = ManagedProcess("go", argv, log=log, env=go.environment(os.environ), cwd=source.module).spawn()
     try:
-        while process.poll() is None:
+        while process.running:
             progress.beat(_current_download(log))
             time.sleep(_POLL_SECONDS)
     finally:
-        process.terminate()
-        process.wait()
+        process.kill()
     if process.returncode != 0:
         progress.leave()
         raise BuildError(_explain(f"{source.name} could not be built", log))
@@ -170,7 +173,7 @@ def _current_download(log: Path) -> str:
 def _explain(what: str, log: Path) -> str:
     """Say what failed, why if the log betrays a well-known reason, and what the log's end is."""
     end = tail(log, 30)
-    reason = next((advice for sign, advice in _SPEAKING_ERRORS if sign in end), "Go reported an error")
+    reason = next((advice for sign, advice in _SPEAKING_ERRORS if sign in end.lower()), "Go reported an error")
     return f"{what}: {reason}.\nThe log {log} ends with:\n{end}"
 
 
@@ -196,11 +199,12 @@ def _write_stages(workshop: Workshop, progress: Progress) -> None:
     progress.done("written")
 
 
-def _check_space(cache: Path) -> None:
-    free = shutil.disk_usage(cache).free
-    if free < _NEEDED_BYTES:
+def _check_space(workshop: Workshop) -> None:
+    free = shutil.disk_usage(workshop.cache).free
+    if free < workshop.needed_bytes:
         raise BuildError(
-            f"{cache} has {free / 1e9:.1f} GB of free space, and a build needs up to {_NEEDED_BYTES / 1e9:.0f} GB: "
+            f"{workshop.cache} has {free / 1e9:.1f} GB of free space, and a build needs up to "
+            f"{workshop.needed_bytes / 1e9:.1f} GB: "
             "free some space, or point XDG_CACHE_HOME (and Go's GOCACHE and GOMODCACHE) elsewhere"
         )
 

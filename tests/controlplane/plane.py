@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tests.controlplane import commands, etcd
-from tests.controlplane.audit import AuditEvent, AuditLog
+from tests.controlplane.audit import AuditLog
 from tests.controlplane.build import ensure
 from tests.controlplane.commands import Result
 from tests.controlplane.components import servers
@@ -43,7 +43,7 @@ class ControlPlane:
         authority: The CA certificate of the API server.
         kubeconfig: Of an administrator.
         webhook_client_authority: The CA certificate behind the certificate that the API server shows to webhooks.
-        audit: The audit log.
+        audit: The audit log: `audit.offset()` now, `audit.events(since=offset, user=…, verb=…)` later.
         programs: The executables.
     """
 
@@ -97,7 +97,8 @@ class ControlPlane:
         try:
             plane._bring_up(options)
         except ControlPlaneError:
-            plane._kill_all()  # the folder stays: the message names a log in it
+            plane._kill_all()
+            Supervisor.shared().release_folder(folder)  # it stays: the message names a log in it
             raise
         except BaseException:
             plane.stop()
@@ -109,6 +110,7 @@ class ControlPlane:
         self._kill_all()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
+            Supervisor.shared().release_folder(self.folder)
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +140,13 @@ class ControlPlane:
 
     def restart(self, component: Component | str) -> None:
         """Kill a component if it runs, start it on the same port, and wait until it is ready."""
-        self.process(component).restart()
+        process = self.process(component)
+        process.kill()
+        if component == Component.KWOK:
+            # The one killed holds its nodes by leases of 40 s, and each kwok is somebody new: do not wait for that.
+            leases = ("leases", "--all", "--namespace=kube-node-lease", "--request-timeout=5s")
+            self.kubectl("delete", *leases, check=False)
+        process.start()
 
     def compact(self) -> int:
         """Have etcd forget all but the current state, and return its revision.
@@ -232,16 +240,6 @@ class ControlPlane:
         path = self.folder / "kubeconfigs" / f"{namespace}.{service_account}.kubeconfig"
         return self._site.cluster.write_kubeconfig(path, token, namespace=namespace)
 
-    # Observation
-
-    def audit_offset(self) -> int:
-        """Return the present end of the audit log, for `audit_events(since=…)`."""
-        return self.audit.offset()
-
-    def audit_events(self, **filters: Any) -> Iterator[AuditEvent]:
-        """Iterate over recorded requests; filters as for `AuditLog.events`."""
-        return self.audit.events(**filters)
-
     def wait_for(self, predicate: Callable[[], T], timeout: float = 30.0, what: str = "") -> T:
         """Ask until the answer is true, and return it; arguments and errors as for `polling.wait_for`."""
         return wait_for(predicate, timeout, what)
@@ -250,7 +248,6 @@ class ControlPlane:
         # Nothing of a test's control plane has to be saved, and frozen processes obey this too.
         for process in reversed(self._processes.values()):
             process.kill()
-        Supervisor.shared().release_folder(self.folder)
 
     def _bring_up(self, options: Options) -> None:
         self._processes[Component.ETCD].start()

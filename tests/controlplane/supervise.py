@@ -9,6 +9,8 @@ folders.
 Each child reports its own process id, on that same pipe, before it becomes the program it is meant to be. So there is
 no moment in which a child exists that the supervisor will not hear of.
 
+A process that is forked without becoming another program holds the starter's end too: children last until both end.
+
 The lines of the pipe: `child PID`, `gone PID`, `folder PATH`, `kept PATH`.
 This file is also run as a program, with nothing but the standard library: keep its imports at that.
 """

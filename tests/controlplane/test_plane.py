@@ -95,22 +95,22 @@ def test_strangers_may_ask_for_health_only(plane: ControlPlane, path: str, statu
 def test_the_audit_log_tells_who_did_what(plane: ControlPlane, namespace: str) -> None:
     """Requests since an offset are found by user, verb, resource and namespace."""
     plane.kubectl("create", "configmap", "before", "-n", namespace)
-    since = plane.audit_offset()
+    since = plane.audit.offset()
     plane.kubectl("create", "configmap", "after", "-n", namespace)
-    (event,) = plane.audit_events(since=since, user="admin", verb="create", resource="configmaps", namespace=namespace)
+    (event,) = plane.audit.events(since=since, user="admin", verb="create", resource="configmaps", namespace=namespace)
     assert event.object_ref.name == "after"
     assert event.response_status.code == 201
-    assert not list(plane.audit_events(since=since, user="nobody"))
-    assert not list(plane.audit_events(since=since, resource="configmaps/status", namespace=namespace))
+    assert not list(plane.audit.events(since=since, user="nobody"))
+    assert not list(plane.audit.events(since=since, resource="configmaps/status", namespace=namespace))
 
 
 def test_controllers_are_told_apart_in_the_audit_log(plane: ControlPlane, namespace: str) -> None:
     """Each controller acts as a ServiceAccount of its own, as on a production cluster."""
-    since = plane.audit_offset()
+    since = plane.audit.offset()
     plane.apply(deployment("web"), namespace=namespace)
     plane.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
     controller = "system:serviceaccount:kube-system:deployment-controller"
-    assert list(plane.audit_events(since=since, user=controller, verb="create", resource="replicasets"))
+    assert list(plane.audit.events(since=since, user=controller, verb="create", resource="replicasets"))
 
 
 def test_helm_installs_a_chart(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
