@@ -152,7 +152,7 @@ def _compile(go: Go, source: Source, folder: Path, progress: Progress) -> None:
 
 def _run_go(go: Go, arguments: Sequence[str], source: Source, log: Path, progress: Progress) -> None:
     log.unlink(missing_ok=True)
-    argv = (go.executable, *arguments)
+    argv = (str(go.executable), *arguments)
     process = ManagedProcess("go", argv, log=log, env=go.environment(os.environ), cwd=source.module).spawn()
     try:
         while process.running:
