@@ -40,5 +40,5 @@ class Doubts:
         """
         for bucket, at in list(self._since.items()):
             await self._store.declare_lost(bucket, deadline, ago=int((self._monotonic() - at) * 1000))
-            if self._since[bucket] == at:
+            if self._since.get(bucket) == at:
                 del self._since[bucket]

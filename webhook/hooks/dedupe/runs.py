@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import msgspec
@@ -68,18 +68,25 @@ class Runs:
             KubernetesError: That could not be found out.
         """
         selector = f"{LABEL}={label_value(key.delivery_id)}"
-        pages = self.pages(key.namespace, deadline, selector=selector)
+        pages = self.pages(key.namespace, lambda: deadline, selector=selector)
         return tuple([run async for page in pages for run in page.items if run.key(key.namespace) == key])
 
-    async def pages(self, namespace: str, deadline: Deadline, *, selector: str = "") -> AsyncIterator[RunList]:
+    async def pages(
+        self, namespace: str, deadline: Callable[[], Deadline], *, selector: str = ""
+    ) -> AsyncIterator[RunList]:
         """Read all runs of a namespace, or of all if it is empty, page by page.
+
+        Args:
+            namespace: Its name, or an empty string.
+            deadline: Makes the deadline of each page.
+            selector: A label selector.
 
         Raises:
             KubernetesError: A page could not be read.
         """
         query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
-            reply = await self._api.get(self._resource.collection(namespace), deadline, query=query)
+            reply = await self._api.get(self._resource.collection(namespace), deadline(), query=query)
             if not reply.ok:
                 raise KubernetesError(f"The API server answered {reply.status} when asked for a list of runs.")
             try:

@@ -33,6 +33,7 @@ class DedupeSettings:
         lease: For how long a create that was allowed may still be on its way; has to be longer than the API server's
             `--request-timeout` (60 s unless set).
         look_pause: Between two looks at a create that is under way.
+        namespaces: Those that are served; none means all.
         resource: The kind that is deduplicated.
     """
 
@@ -41,6 +42,7 @@ class DedupeSettings:
     strict: bool = False
     lease: timedelta = timedelta(seconds=90)
     look_pause: timedelta = timedelta(milliseconds=100)
+    namespaces: tuple[str, ...] = ()
     resource: Resource = ORCHESTRATION_RUNS
 
     def __post_init__(self) -> None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from importlib.resources import files
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from webhook.admission.deadline import Deadline
-from webhook.clients.redis import RedisClient, Script
+from webhook.clients.redis import Script
 from webhook.errors import StoreError
 from webhook.hooks.dedupe.core.decide import Trust
 from webhook.hooks.dedupe.core.key import BUCKETS, DeliveryKey, mark_key
-from webhook.hooks.dedupe.core.record import Record, State, decode, encode
+from webhook.hooks.dedupe.core.record import Record, decode, encode
 
 
 def _script(name: str) -> Script:
     return Script.of(files(__package__).joinpath(name).read_text(encoding="utf-8"))
 
 
-_RESERVE: Final = _script("reserve.lua")
-_SWAP: Final = _script("swap.lua")
-_MARK: Final = _script("mark.lua")
+RESERVE: Final = _script("reserve.lua")
+SWAP: Final = _script("swap.lua")
+MARK: Final = _script("mark.lua")
 
 
 class Outcome(Enum):
@@ -80,6 +81,18 @@ class View:
     mark: Mark
 
 
+class ScriptRunner(Protocol):
+    """The connection, as far as the store uses it."""
+
+    async def script(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int], deadline: Deadline
+    ) -> object:
+        """Run a script, once or twice."""
+
+    async def command(self, *words: bytes | int, deadline: Deadline) -> object:
+        """Send a command, once or twice."""
+
+
 class Store:
     """Records by delivery.
 
@@ -87,7 +100,7 @@ class Store:
         client: The connection.
     """
 
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: ScriptRunner) -> None:
         self._client = client
 
     async def reserve(
@@ -107,7 +120,7 @@ class Store:
                 again with the same uids is safe.
         """
         reply = await self._client.script(
-            _RESERVE,
+            RESERVE,
             (key.record_key, mark_key(key.bucket)),
             (
                 encode(replace(record, reserved_at=0)),
@@ -148,15 +161,21 @@ class Store:
             StoreError: No answer; whether it was written is unknown.
         """
         expiry = b"" if expires_at is None else b"%d" % expires_at
-        return await self._client.script(_SWAP, (key.record_key,), (expected, encode(record), expiry), deadline) == 1
+        return await self._client.script(SWAP, (key.record_key,), (expected, encode(record), expiry), deadline) == 1
 
-    async def marks(self, deadline: Deadline) -> tuple[Mark, ...]:
-        """Return the mark of each bucket, in order; a bucket whose mark is missing or old is marked lost by this.
+    async def marks(
+        self, deadline: Deadline, buckets: Iterable[int] = range(BUCKETS)
+    ) -> tuple[Mapping[int, Mark], int]:
+        """Look at the marks of buckets; one that is missing or of another server's life becomes a loss by this.
+
+        Returns:
+            The marks by bucket, and the store's time in ms since 1970.
 
         Raises:
             StoreError: No answer.
         """
-        return tuple([await self._mark(bucket, b"", b"", 0, deadline) for bucket in range(BUCKETS)])
+        seen = {bucket: await self._mark(bucket, b"", b"", 0, deadline) for bucket in buckets}
+        return {bucket: mark for bucket, (mark, _) in seen.items()}, min(now for _, now in seen.values())
 
     async def declare_whole(self, bucket: int, seen: Mark, deadline: Deadline) -> bool:
         """Say that a bucket holds all that it should, unless it was lost again since its mark was seen.
@@ -164,7 +183,8 @@ class Store:
         Raises:
             StoreError: No answer.
         """
-        return (await self._mark(bucket, seen.raw, b"W", 0, deadline)).whole
+        mark, _ = await self._mark(bucket, seen.raw, b"W", 0, deadline)
+        return mark.whole
 
     async def declare_lost(self, bucket: int, deadline: Deadline, *, ago: int = 0) -> None:
         """Say that a bucket lacks something, as of so many ms ago.
@@ -174,22 +194,32 @@ class Store:
         """
         await self._mark(bucket, b"*", b"L", ago, deadline)
 
+    async def holds_records(self, deadline: Deadline) -> bool:
+        """Tell whether the store holds anything besides marks.
+
+        Raises:
+            StoreError: No answer.
+        """
+        held = cast("int", await self._client.command(b"DBSIZE", deadline=deadline))
+        for bucket in range(BUCKETS) if held else ():
+            held -= cast("int", await self._client.command(b"EXISTS", mark_key(bucket), deadline=deadline))
+        return held > 0
+
     async def declare_new(self, deadline: Deadline) -> None:
         """Say of a store that has just been made that it lacks nothing. Wrong for one that may have been emptied.
 
         Raises:
-            StoreError: No answer, or it holds something already.
+            StoreError: No answer, or it holds records already.
         """
-        if await self._client.command(b"DBSIZE", deadline=deadline):
-            raise StoreError("The store is not empty and so not new.")
-        for bucket in range(BUCKETS):
-            await self._mark(bucket, b"*", b"W", 0, deadline)
+        if await self.holds_records(deadline):
+            raise StoreError("The store holds records and so is not new.")
+        marks, _ = await self.marks(deadline)
+        for bucket, mark in marks.items():
+            await self.declare_whole(bucket, mark, deadline)
 
-    async def _mark(self, bucket: int, expected: bytes, letter: bytes, ago: int, deadline: Deadline) -> Mark:
-        reply = await self._client.script(_MARK, (mark_key(bucket),), (expected, letter, ago), deadline)
-        return Mark.parse(cast("tuple[bytes, int]", reply)[0])
-
-
-def is_reserved(record: Record | None) -> bool:
-    """Tell whether a record is a reservation whose run is not proved yet."""
-    return record is not None and record.state is State.RESERVED
+    async def _mark(
+        self, bucket: int, expected: bytes, letter: bytes, ago: int, deadline: Deadline
+    ) -> tuple[Mark, int]:
+        reply = await self._client.script(MARK, (mark_key(bucket),), (expected, letter, ago), deadline)
+        raw, now = cast("tuple[bytes, int]", reply)
+        return Mark.parse(raw), now

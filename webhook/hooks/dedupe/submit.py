@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -36,7 +35,7 @@ _ENOUGH_ABSENCES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a submission works with."""
+    """What a submission works with; `clock` gives seconds since 1970, `sleep` takes seconds."""
 
     store: Store
     runs: Runs
@@ -44,6 +43,7 @@ class Parts:
     doubts: Doubts
     settings: DedupeSettings
     clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
     log: FilteringBoundLogger
     metrics: DedupeMetrics
 
@@ -174,7 +174,7 @@ class Submission:
         return await self._parts.runs.get(self._key.namespace, name, self._deadline)
 
     async def _pause(self) -> None:
-        await asyncio.sleep(min(self._parts.settings.look_pause.total_seconds(), self._deadline.require()))
+        await self._parts.sleep(min(self._parts.settings.look_pause.total_seconds(), self._deadline.require()))
 
     async def _answer(self, verdict: Verdict, view: View | None, found: OrchestrationRun | None) -> Decision:
         resource = self._parts.settings.resource

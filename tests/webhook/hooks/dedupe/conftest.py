@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -54,6 +55,7 @@ class Replica:
             doubts=Doubts(self.store, time.monotonic),
             settings=self.settings,
             clock=time.time,
+            sleep=asyncio.sleep,
             log=log,
             metrics=self.metrics,
         )

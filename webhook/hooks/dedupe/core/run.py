@@ -114,14 +114,15 @@ class OrchestrationRun(msgspec.Struct, frozen=True):
         return None if delivery_id is None else DeliveryKey(self.namespace or namespace, self.ref, delivery_id)
 
 
+class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """Where the next page begins."""
+
+    continue_: str | None = msgspec.field(name="continue", default=None)
+    resource_version: str | None = None
+
+
 class RunList(msgspec.Struct, frozen=True):
     """A page of a LIST."""
 
-    class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-        """Where the next page begins."""
-
-        continue_: str | None = msgspec.field(name="continue", default=None)
-        resource_version: str | None = None
-
     items: tuple[OrchestrationRun, ...] = ()
-    metadata: Metadata = Metadata()
+    metadata: ListMetadata = ListMetadata()

@@ -1,0 +1,135 @@
+"""What the three scripts do, said once more in Python: the reference that the scripts are held against.
+
+`test_scripts.py` runs both side by side over a real Valkey; `test_model.py` stands on this one, since only it can be
+told when to lose a reply, a record or its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from webhook.admission.deadline import Deadline
+from webhook.clients.redis import Script
+from webhook.errors import StoreError
+from webhook.hooks.dedupe.store import RESERVE, SWAP
+
+
+@dataclass
+class ModelRedis:
+    """A server's memory.
+
+    Attributes:
+        now: Its clock, in ms since 1970.
+        replid: Of its present life.
+        keys: Values and when they expire, in ms; None for never.
+    """
+
+    now: Callable[[], int]
+    replid: bytes = b"0" * 40
+    keys: dict[bytes, tuple[bytes, int | None]] = field(default_factory=dict)
+
+    def get(self, key: bytes) -> bytes:
+        """The value, or nothing."""
+        value, expiry = self.keys.get(key, (b"", None))
+        if expiry is not None and expiry <= self.now():
+            del self.keys[key]
+            return b""
+        return value
+
+    def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int]) -> object:
+        """Do what a script does."""
+        if script is RESERVE:
+            return self.reserve(keys[0], keys[1], *args)
+        if script is SWAP:
+            return self.swap(keys[0], *args)
+        return self.mark(keys[0], *args)
+
+    def reserve(self, key: bytes, mark_key: bytes, *args: bytes | int) -> list[bytes | int]:
+        """`reserve.lua`."""
+        record, ttl, expected, proof = args
+        assert isinstance(record, bytes)
+        assert isinstance(ttl, int)
+        now, mark, found = self.now(), self._present_mark(mark_key), self.get(key)
+        if found and found != expected:
+            own = found[1] == 1 and (found[8:24] == record[8:24] or found[24:40] == record[24:40])
+            return [b"own" if own else b"found", found, now, mark]
+        if (found or not mark.startswith(b"W")) and mark != proof:
+            return [b"found" if found else b"missing", found, now, mark]
+        self.keys[key] = (record[:2] + now.to_bytes(6, "big") + record[8:], now + ttl)
+        return [b"made", b"", now, mark]
+
+    def swap(self, key: bytes, *args: bytes | int) -> int:
+        """`swap.lua`."""
+        expected, record, expiry = args
+        assert isinstance(record, bytes)
+        found = self.get(key)
+        if found == record:
+            return 1
+        if found != expected:
+            return 0
+        if not record:
+            del self.keys[key]
+        else:
+            self.keys[key] = (record, int(expiry) if expiry != b"" else self.keys[key][1])
+        return 1
+
+    def mark(self, key: bytes, *args: bytes | int) -> list[bytes | int]:
+        """`mark.lua`."""
+        expected, letter, ago = args
+        now, mark = self.now(), self._present_mark(key)
+        if expected in {b"*", mark}:
+            mark = b"W" + self.replid if letter == b"W" else b"L%s:%d" % (self.replid, now - int(ago))
+            self.keys[key] = (mark, None)
+        return [mark, now]
+
+    def _present_mark(self, key: bytes) -> bytes:
+        mark = self.get(key)
+        if mark[1:41] != self.replid:
+            mark = b"L%s:%d" % (self.replid, self.now())
+            self.keys[key] = (mark, None)
+        return mark
+
+
+@dataclass
+class ModelClient:
+    """A replica's connection to a server: what is asked travels, and either way can be lost.
+
+    Attributes:
+        server: What is asked.
+        travel: Awaited on each way; may raise `StoreError` for a way on which the message is lost.
+    """
+
+    server: ModelRedis
+    travel: Callable[[], Awaitable[None]]
+
+    async def script(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[bytes | int],
+        deadline: Deadline,
+    ) -> object:
+        """Run a script; once more if something was lost, as the real client does."""
+        return await self._twice(lambda: self.server.run(script, keys, args), deadline)
+
+    async def command(self, *words: bytes | int, deadline: Deadline) -> object:
+        """Answer a GET."""
+        name, key, *_ = words
+        assert name == b"GET"
+        assert isinstance(key, bytes)
+        return await self._twice(lambda: self.server.get(key), deadline)
+
+    async def _twice(self, ask: Callable[[], object], deadline: Deadline) -> object:
+        try:
+            return await self._once(ask, deadline)
+        except StoreError:
+            return await self._once(ask, deadline)
+
+    async def _once(self, ask: Callable[[], object], deadline: Deadline) -> object:
+        await self.travel()
+        answer = ask()
+        await self.travel()
+        if deadline.remaining() <= 0:
+            raise StoreError("Redis did not answer in time.")
+        return answer

@@ -1,0 +1,69 @@
+"""The scripts on a real Valkey, held against their reference in Python."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from typing import cast
+
+from tests.webhook.hooks.dedupe.conftest import soon
+from tests.webhook.hooks.dedupe.model_redis import ModelRedis
+from webhook.clients.redis import RedisClient, Script
+from webhook.hooks.dedupe.core.key import DeliveryKey, mark_key
+from webhook.hooks.dedupe.core.record import Record, State, encode
+from webhook.hooks.dedupe.store import MARK, RESERVE, SWAP
+
+
+async def _replid(client: RedisClient) -> bytes:
+    info = cast("bytes", await client.command(b"INFO", b"replication", deadline=soon()))
+    return info.partition(b"master_replid:")[2][:40]
+
+
+async def test_scripts_do_what_their_reference_does(client: RedisClient) -> None:
+    """Over two thousand random calls, each script answers and leaves behind what its reference says."""
+    chance = random.Random(7)
+    now = int(time.time() * 1000)
+    model = ModelRedis(lambda: now, await _replid(client))
+    key = DeliveryKey("shop", "nightly", "d-1")
+    keys = (key.record_key, mark_key(key.bucket))
+    records = [
+        encode(Record(state, name, str(uuid.UUID(int=uid)), str(uuid.UUID(int=uid + 8)), b"f" * 8))
+        for state in State
+        for name in ("a", "b")
+        for uid in (1, 2)
+    ]
+    seen = set()
+    for _ in range(2000):
+        held = model.get(keys[0])
+        expected = chance.choice([b"", held, chance.choice(records)])
+        mark = chance.choice([b"", model.get(keys[1])])
+        script: Script
+        args: tuple[bytes | int, ...]
+        used: tuple[bytes, ...]
+        match chance.randrange(6):
+            case 0 | 1 | 2:
+                script, used, args = RESERVE, keys, (chance.choice(records), 10**7, expected, mark)
+            case 3:
+                written = chance.choice([*records, b""] if held else records)
+                expiry = b"" if held and chance.random() < 0.5 else b"%d" % (now + 10**7)
+                script, used, args = SWAP, keys[:1], (expected, written, expiry)
+            case 4:
+                script, used, args = (
+                    MARK,
+                    keys[1:],
+                    (chance.choice([b"", b"*", mark]), chance.choice([b"W", b"L"]), 5000),
+                )
+            case _:
+                gone = chance.choice(keys)
+                await client.command(b"DEL", gone, deadline=soon())
+                model.keys.pop(gone, None)
+                continue
+        real = await client.script(script, used, args, soon())
+        if isinstance(real, list):
+            now = next(word for word in real if isinstance(word, int))
+        assert model.run(script, used, args) == real
+        for each in keys:
+            assert (await client.command(b"GET", each, deadline=soon()) or b"") == model.get(each)
+        seen.add((script, real[0] if script is RESERVE and isinstance(real, list) else real == 1))
+    assert len(seen) >= 4 + 2
