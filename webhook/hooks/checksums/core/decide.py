@@ -38,7 +38,8 @@ class Outcome:
         warnings: For the client.
         refusal: Why the write is refused, if it is.
         resolution: The checksums it rests on.
-        changed: Sources whose checksum in the pod template changes.
+        changed: Wanted sources whose checksum in the pod template changes.
+        removed: Keys that the pod template loses.
         hold: What becomes of a hold.
     """
 
@@ -47,7 +48,13 @@ class Outcome:
     refusal: Status | None = None
     resolution: Resolution = NO_CHECKSUMS
     changed: tuple[Source, ...] = ()
+    removed: tuple[str, ...] = ()
     hold: Hold = Hold.NONE
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The annotation keys of the pod template that change: if there are any, the pods are replaced."""
+        return frozenset({source.key for source in self.changed} | set(self.removed))
 
 
 def decide(case: Case, readings: Mapping[Source, Reading]) -> Outcome:
@@ -73,6 +80,7 @@ def decide(case: Case, readings: Mapping[Source, Reading]) -> Outcome:
         warnings=_warnings(case, resolution, template, hold),
         resolution=resolution,
         changed=_changed(case, template),
+        removed=tuple(sorted(case.workload.template_annotations.keys() - template.keys())),
         hold=hold,
     )
 

@@ -24,6 +24,9 @@ MANAGED: Final = PREFIX + "managed"
 #: On the workload, by rollonce: why it is kept paused.
 HELD: Final = PREFIX + "held"
 
+#: On the workload, by `rollonce checksums resume`: the generation whose failed rollout stops no other workload.
+RESUMED: Final = PREFIX + "resumed"
+
 CHECKSUM_PREFIX: Final = "checksum/"
 KEY_NAME_LIMIT: Final = 63
 _HASH_LENGTH: Final = 10

@@ -83,6 +83,7 @@ def test_only_the_difference_is_patched() -> None:
         "/spec/template/metadata/annotations/checksum~1secret.db"
     ]
     assert decided.changed == (DB,)
+    assert decided.keys == {KEY}
 
 
 def test_who_is_not_opted_in_is_left_alone() -> None:
@@ -107,6 +108,7 @@ def test_opting_out_removes_exactly_what_rollonce_wrote(annotations: dict[str, s
     new = manifest(annotations=annotations, template_annotations=template(old))
     after = applied(new, outcome(new, {}, old=old).operations)
     assert template(after) == {"checksum/config": "theirs"}
+    assert outcome(new, {}, old=old).keys == {KEY}
     assert MANAGED not in after["metadata"]["annotations"]
 
 
