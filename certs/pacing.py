@@ -18,6 +18,8 @@ Chance = Callable[[], float]
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 30.0
 
+SHORTEST_REST = 0.2
+
 
 class Pace:
     """The waiting of one loop.
@@ -41,6 +43,20 @@ class Pace:
         """Waits three quarters of this time or more, at most all of it, or until woken."""
         self._failures = 0
         await self._wait(seconds * (0.75 + 0.25 * self._chance()))
+
+    async def rest_until(self, left: float, *, longest: float) -> None:
+        """Waits until something is due, or until it is time to look again, or until woken.
+
+        Args:
+            left: Seconds until it is due. The wait is up to a third longer, and never shorter: to wake early and find
+                nothing due would be repeated ever faster.
+            longest: As `rest`, for what is due later.
+        """
+        if left < longest:
+            self._failures = 0
+            await self._wait(max(left, SHORTEST_REST) * (1 + self._chance() / 3))
+        else:
+            await self.rest(longest)
 
     async def back_off(self) -> None:
         """Waits after a failure: longer each time in a row, up to half a minute, or until woken."""

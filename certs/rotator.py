@@ -107,7 +107,7 @@ class Rotator:
             steps = 0 if isinstance(progress.step, WaitUntil) else steps + 1
             if isinstance(progress.step, WaitUntil):
                 left = (progress.step.moment - self._clock()).total_seconds()
-                await pace.rest(min(max(left, 0.0) + 0.001, CHECK_SECONDS))
+                await pace.rest_until(left, longest=CHECK_SECONDS)
             elif steps > _MANY_STEPS:
                 await pace.back_off()
 

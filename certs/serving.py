@@ -89,7 +89,7 @@ class LeafKeeper:
             if renewal.error:
                 await pace.back_off()
             else:
-                await pace.rest(self._next_look(renewal.held))
+                await pace.rest_until(self._until_due(renewal.held), longest=POLL_SECONDS)
 
     def wake(self) -> None:
         """Looks at once: a watch has seen the Secret change."""
@@ -108,6 +108,7 @@ class LeafKeeper:
         self._held = leaf
         return True
 
-    def _next_look(self, held: HeldLeaf | None) -> float:
+    def _until_due(self, held: HeldLeaf | None) -> float:
+        # The last leaf of a CA stays until there is another CA, which the usual polling notices.
         left = (held.renew_at - self._clock()).total_seconds() if held else POLL_SECONDS
-        return left if 0 < left < POLL_SECONDS else POLL_SECONDS
+        return left if left > -POLL_SECONDS else POLL_SECONDS

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from certs.pacing import Pace
+from certs.pacing import SHORTEST_REST, Pace
 
 
 class Timer:
@@ -31,6 +31,17 @@ async def test_a_rest_is_never_longer_than_asked(chance: float, waited: float) -
     """And not shorter than three quarters."""
     timer = Timer()
     await Pace(sleep=timer, chance=lambda: chance).rest(60)
+    assert timer.asked == [waited]
+
+
+@pytest.mark.parametrize(
+    ("left", "chance", "waited"),
+    [(30.0, 0.0, 30.0), (30.0, 1.0, 40.0), (0.0, 0.0, SHORTEST_REST), (-9.0, 0.0, SHORTEST_REST), (60.0, 1.0, 60.0)],
+)
+async def test_what_is_due_is_never_looked_at_too_early(left: float, chance: float, waited: float) -> None:
+    """Nor in a hurry that would ask the API server all the time, nor later than the usual look."""
+    timer = Timer()
+    await Pace(sleep=timer, chance=lambda: chance).rest_until(left, longest=60)
     assert timer.asked == [waited]
 
 
