@@ -64,11 +64,12 @@ def assemble(
     """
     confirmer = Confirmer(store, settings, clock, metrics)
     runs = Runs(api, settings.resource)
+    doubts = Doubts(store, monotonic)
     parts = Parts(
         store=store,
         runs=runs,
         confirmer=confirmer,
-        doubts=Doubts(store, monotonic),
+        doubts=doubts,
         settings=settings,
         clock=clock,
         sleep=asyncio.sleep,
@@ -76,7 +77,7 @@ def assemble(
         metrics=metrics,
     )
     rebuilder = Rebuilder(
-        store, runs, confirmer, settings, monotonic=monotonic, sleep=asyncio.sleep, log=log, metrics=metrics
+        store, runs, confirmer, doubts, settings, monotonic=monotonic, sleep=asyncio.sleep, log=log, metrics=metrics
     )
     hooks = (
         TypedHook(MUTATE_PATH, "mutate-orchestrationruns", OrchestrationRun, Mutator()),

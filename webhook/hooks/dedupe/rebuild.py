@@ -11,6 +11,7 @@ from webhook.admission.deadline import Deadline
 from webhook.errors import RollonceError
 from webhook.hooks.dedupe.confirm import Confirmer
 from webhook.hooks.dedupe.core.key import BUCKETS
+from webhook.hooks.dedupe.doubts import Doubts
 from webhook.hooks.dedupe.metrics import DedupeMetrics
 from webhook.hooks.dedupe.runs import Runs
 from webhook.hooks.dedupe.settings import DedupeSettings
@@ -29,6 +30,7 @@ class Rebuilder:
         store: What is rebuilt.
         runs: What it is rebuilt from.
         confirmer: Writes the records.
+        doubts: What this process has admitted without the store's word.
         settings: For the lease and the namespaces.
         monotonic: A monotonic clock, in seconds.
         sleep: Waits for seconds.
@@ -42,6 +44,7 @@ class Rebuilder:
         store: Store,
         runs: Runs,
         confirmer: Confirmer,
+        doubts: Doubts,
         settings: DedupeSettings,
         *,
         monotonic: Callable[[], float],
@@ -53,6 +56,7 @@ class Rebuilder:
         self._store = store
         self._runs = runs
         self._confirmer = confirmer
+        self._doubts = doubts
         self._namespaces = settings.namespaces or ("",)
         self._lease = int(settings.lease.total_seconds() * 1000)
         self._monotonic = monotonic
@@ -110,6 +114,7 @@ class Rebuilder:
             StoreError: The store does not answer; it stays in doubt.
             KubernetesError: The API server does not answer; the store stays in doubt.
         """
+        await self._doubts.tell(self._deadline())
         marks, now = await self._store.marks(self._deadline(), self._buckets)
         doubted = {bucket: mark for bucket, mark in marks.items() if not mark.whole}
         self._metrics.doubted_buckets.set(len(doubted))

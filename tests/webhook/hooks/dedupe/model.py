@@ -23,7 +23,7 @@ from webhook.clients.api import Reply
 from webhook.errors import KubernetesError, RollonceError, StoreError
 from webhook.hooks.dedupe.confirm import Confirmer
 from webhook.hooks.dedupe.core.decide import Verdict
-from webhook.hooks.dedupe.core.key import DeliveryKey
+from webhook.hooks.dedupe.core.key import DeliveryKey, mark_key
 from webhook.hooks.dedupe.core.run import OrchestrationRun
 from webhook.hooks.dedupe.doubts import Doubts
 from webhook.hooks.dedupe.forget import forget
@@ -128,9 +128,8 @@ class World:
         self.actors: list[Actor] = []
         self.forgotten: list[OrchestrationRun] = []
         self.answers: list[str] = []
-        self.doubts = [Doubts(self.make_store(), lambda: self.now) for _ in range(2)]
-        bucket_mark = self.redis.mark
-        bucket_mark(b"rollonce%s" % b"{%02x}" % KEY.bucket, b"*", b"W", 0)
+        self.doubts = [self.new_doubts() for _ in range(2)]
+        self.redis.mark(mark_key(KEY.bucket), b"*", b"W", 0)
 
     def make_store(self) -> Store:
         """A store over a connection of its own."""
@@ -148,6 +147,14 @@ class World:
                 raise StoreError("Redis did not answer in time.")
 
         return Store(ModelClient(self.redis, travel))
+
+    def new_doubts(self) -> Doubts:
+        """What a replica that has just started knows of its past: nothing."""
+        return Doubts(self.make_store(), lambda: self.now)
+
+    def replace_replica(self, replica: int) -> None:
+        """A replica has died, and another one takes its place."""
+        self.doubts[replica] = self.new_doubts()
 
     async def sleep(self, seconds: float) -> None:
         """Wait until the clock has moved."""
@@ -210,12 +217,13 @@ class World:
                 if stored.run is run:
                     stored.deleted_at = self.now
 
-    async def rebuild(self) -> bool:
+    async def rebuild(self, replica: int = 0) -> bool:
         """A replica rebuilds what is in doubt."""
         rebuilder = Rebuilder(
             self.make_store(),
             Runs(self.storage, self.settings.resource),
             self.confirmer(),
+            self.doubts[replica],
             self.settings,
             monotonic=lambda: self.now,
             sleep=self.sleep,
