@@ -12,8 +12,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from webhook import values
+from webhook.clients.redis import RedisUrl, parse_url
 from webhook.config import Setting, Values, read_file
+from webhook.errors import ConfigurationError
+from webhook.hooks.dedupe.settings import OnRedisDown
 from webhook.log import LEVELS
+
+
+def _redis_url(text: str) -> RedisUrl:
+    try:
+        return parse_url(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+
 
 LISTEN = Setting("listen", values.address, ":8443", "Where reviews are served, over TLS.")
 HEALTH_LISTEN = Setting(
@@ -60,9 +71,9 @@ TLS_CLIENT_NAMES = Setting(
 )
 REDIS_URL = Setting(
     "redis.url",
-    values.text_value,
+    _redis_url,
     "redis://127.0.0.1:6379/0",
-    "The deduplication store: redis://, rediss:// or unix://. Put a password in the environment or in a file.",
+    "The deduplication store: redis://, rediss:// unix://, redis+sentinel:// or redis+cluster://.",
     secret=True,
 )
 RETENTION = Setting(
@@ -71,6 +82,18 @@ RETENTION = Setting(
     "7",
     "Days after a run's creation in which its deliveryId is refused; fractions allowed.",
     "JANGAR_ORCHESTRATION_DEDUPE_RETENTION_DAYS",
+)
+ON_REDIS_DOWN = Setting(
+    "dedupe.onRedisDown",
+    values.choice(OnRedisDown),
+    "generated",
+    "Which creates go on while Redis cannot be asked: generated (those by generateName), deny (none) or allow (all).",
+)
+STRICT = Setting(
+    "dedupe.strict",
+    values.boolean,
+    "false",
+    "Whether a known deliveryId with other parameters is an error of its own (422), and an unsafe Redis refused.",
 )
 
 LOGGING: Final = (LOG_LEVEL, LOG_FORMAT)
@@ -88,6 +111,8 @@ SERVE: Final[tuple[Setting[Any], ...]] = (
     TLS_CLIENT_NAMES,
     REDIS_URL,
     RETENTION,
+    ON_REDIS_DOWN,
+    STRICT,
     *LOGGING,
 )
 #: Every setting of every long-running program: one file serves them all.

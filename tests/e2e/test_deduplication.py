@@ -1,0 +1,199 @@
+"""Deduplication at admission, as people and programs submit runs: real kubectl, real API server, real Valkey."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.controlplane.commands import Result
+from tests.e2e.objects import RUNS, Object, run, runs
+from tests.rollonce import Installation
+
+pytestmark = pytest.mark.usefixtures("installation")
+
+LABEL = "jangar.proompteng.ai/delivery-id"
+
+
+@pytest.fixture
+def delivery_id() -> str:
+    """A delivery that nobody has seen."""
+    return str(uuid4())
+
+
+def create(plane: ControlPlane, namespace: str, manifest: Object, *arguments: str) -> Result:
+    """Run `kubectl create`."""
+    return plane.kubectl("create", "-n", namespace, *arguments, "-f", "-", input=json.dumps(manifest), check=False)
+
+
+def create_all(plane: ControlPlane, namespace: str, manifests: list[Object]) -> list[Result]:
+    """Create at the same time, each by a kubectl of its own."""
+    with ThreadPoolExecutor(max_workers=25) as pool:
+        return list(pool.map(lambda manifest: create(plane, namespace, manifest), manifests))
+
+
+def test_the_second_create_names_the_first(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
+    """Whoever submits again reads AlreadyExists, the existing run, its phase, and that it is idempotent."""
+    assert create(plane, namespace, run(delivery_id, name="first")).returncode == 0
+    plane.kubectl(
+        *("patch", RUNS, "first", "-n", namespace, "--subresource=status", "--type=merge"),
+        *("-p", '{"status":{"phase":"Running","runId":"r-1"}}'),
+    )
+    refused = create(plane, namespace, run(delivery_id, name="second"))
+    assert refused.returncode == 1
+    for word in ("Error from server (AlreadyExists)", "first", "Running", "idempotent"):
+        assert word in refused.stderr
+    assert [found["metadata"]["name"] for found in runs(plane, namespace)] == ["first"]
+
+
+def test_a_generated_name_is_made_of_the_delivery(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
+    """The same prefix and delivery make the same name, so storage itself refuses the twin, in plain words."""
+    made = create(plane, namespace, run(delivery_id, prefix="build-"), "-o", "json")
+    stored = json.loads(made.stdout)
+    assert stored["metadata"]["name"].startswith("build-")
+    assert len(stored["metadata"]["name"]) == len("build-") + 16
+    assert "generateName" not in stored["metadata"]
+    assert stored["metadata"]["labels"] == {LABEL: delivery_id}
+    refused = create(plane, namespace, run(delivery_id, prefix="build-"))
+    assert refused.stderr.startswith("Error from server (AlreadyExists)")
+    assert "could not generate" not in refused.stderr
+
+
+def test_an_id_that_is_no_label_gets_one(plane: ControlPlane, namespace: str) -> None:
+    """What a label cannot hold is found by its stem and hash."""
+    assert create(plane, namespace, run("a/b")).returncode == 0
+    assert len(runs(plane, namespace, f"{LABEL}=a-b-c14cddc033f6")) == 1
+
+
+def test_100_concurrent_creates_of_one_prefix_make_one_run(
+    plane: ControlPlane, namespace: str, delivery_id: str
+) -> None:
+    """Through two servers, one create wins and each other one reads a plain AlreadyExists."""
+    results = create_all(plane, namespace, [run(delivery_id, prefix="build-")] * 100)
+    assert sum(result.returncode == 0 for result in results) == 1
+    assert len(runs(plane, namespace)) == 1
+    for result in results:
+        assert result.returncode == 0 or result.stderr.startswith("Error from server (AlreadyExists)"), result.stderr
+
+
+def test_100_concurrent_creates_of_as_many_names_make_one_run(
+    plane: ControlPlane, namespace: str, delivery_id: str
+) -> None:
+    """Names of their own do not help: one run is stored."""
+    results = create_all(plane, namespace, [run(delivery_id, name=f"run-{number}") for number in range(100)])
+    assert sum(result.returncode == 0 for result in results) == 1
+    assert len(runs(plane, namespace)) == 1
+    for result in results:
+        assert result.returncode == 0 or "(AlreadyExists)" in result.stderr, result.stderr
+
+
+def test_another_namespace_or_orchestration_is_another_delivery(
+    plane: ControlPlane, namespace: str, delivery_id: str
+) -> None:
+    """The same id counts for one namespace and one orchestration only."""
+    other = f"{namespace}-b"
+    plane.kubectl("create", "namespace", other)
+    try:
+        assert create(plane, namespace, run(delivery_id, ref="build")).returncode == 0
+        assert create(plane, namespace, run(delivery_id, ref="deploy")).returncode == 0
+        assert create(plane, other, run(delivery_id, ref="build")).returncode == 0
+        assert create(plane, other, run(delivery_id, ref="build")).returncode == 1
+    finally:
+        plane.kubectl("delete", "namespace", other, "--wait=false")
+
+
+@pytest.mark.parametrize("blank", [None, "", "   "])
+def test_no_id_is_not_our_business(plane: ControlPlane, namespace: str, blank: str | None) -> None:
+    """Runs without a deliveryId, or with a blank one, are as many as are created."""
+    for _ in range(2):
+        assert create(plane, namespace, run(blank)).returncode == 0
+    assert len(runs(plane, namespace)) == 2
+    assert LABEL not in json.dumps([found["metadata"].get("labels") for found in runs(plane, namespace)])
+
+
+def test_without_an_id_the_server_is_not_called(
+    plane: ControlPlane, installation: Installation, namespace: str
+) -> None:
+    """The API server sees for itself that there is nothing to ask."""
+    calls = installation.metric("rollonce_admission_requests_total")
+    assert create(plane, namespace, run(None)).returncode == 0
+    assert create(plane, namespace, {**run(None), "spec": {"orchestrationRef": {"name": "x"}}}).returncode == 0
+    assert installation.metric("rollonce_admission_requests_total") == calls
+
+
+def test_an_id_that_is_no_text_is_refused_by_the_schema(plane: ControlPlane, namespace: str) -> None:
+    """A number without quotes is told in the API server's own words, not as a webhook that failed."""
+    manifest = run(None)
+    manifest["spec"]["deliveryId"] = 123
+    refused = create(plane, namespace, manifest, "--validate=false")
+    assert refused.returncode == 1
+    assert "must be of type string" in refused.stderr
+    assert "webhook" not in refused.stderr
+
+
+def test_a_dry_run_reserves_nothing(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
+    """After any number of dry runs the real create goes through, under another name too."""
+    shown = create(plane, namespace, run(delivery_id, name="tried"), "--dry-run=server", "-o", "json")
+    assert json.loads(shown.stdout)["metadata"]["labels"][LABEL] == delivery_id
+    assert create(plane, namespace, run(delivery_id, name="real")).returncode == 0
+    assert [found["metadata"]["name"] for found in runs(plane, namespace)] == ["real"]
+
+
+@pytest.mark.parametrize("mode", [(), ("--server-side",)])
+def test_applying_twice_is_no_duplicate(
+    plane: ControlPlane, namespace: str, delivery_id: str, mode: tuple[str, ...]
+) -> None:
+    """The same manifest applied again is the same run, not another delivery."""
+    manifest = run(delivery_id, name="applied")
+    plane.apply(manifest, *mode, namespace=namespace)
+    plane.apply(manifest, *mode, namespace=namespace)
+    assert len(runs(plane, namespace)) == 1
+
+
+def test_the_id_and_the_orchestration_stay_what_they_were(
+    plane: ControlPlane, namespace: str, delivery_id: str
+) -> None:
+    """Adding, changing and removing are refused with the name of the field; everything else may change."""
+    assert create(plane, namespace, run(delivery_id, name="fixed")).returncode == 0
+    assert create(plane, namespace, run(None, name="free")).returncode == 0
+    for name, change in (
+        ("fixed", {"deliveryId": "other"}),
+        ("fixed", {"deliveryId": None}),
+        ("fixed", {"orchestrationRef": {"name": "other"}}),
+        ("free", {"deliveryId": delivery_id}),
+    ):
+        patch = json.dumps({"spec": change})
+        refused = plane.kubectl("patch", RUNS, name, "-n", namespace, "--type=merge", "-p", patch, check=False)
+        assert refused.returncode == 1, change
+        assert f"spec.{next(iter(change))}" in refused.stderr
+    plane.kubectl("patch", RUNS, "fixed", "-n", namespace, "--type=merge", "-p", '{"spec":{"parameters":{"a":"b"}}}')
+
+
+def test_a_deleted_run_is_still_a_duplicate(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
+    """A delivery that became a run became one, also when the run is gone."""
+    assert create(plane, namespace, run(delivery_id, name="gone")).returncode == 0
+    plane.kubectl("delete", RUNS, "gone", "-n", namespace)
+    refused = create(plane, namespace, run(delivery_id, name="again"))
+    assert "(AlreadyExists)" in refused.stderr
+    assert "gone" in refused.stderr
+
+
+def test_a_refused_create_blocks_nothing(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
+    """A quota that refuses after our yes leaves nothing behind that refuses the same name afterwards."""
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {f"count/{RUNS}": "0"}},
+    }
+    plane.apply(quota, namespace=namespace)
+    plane.wait_for(
+        lambda: plane.get("resourcequota", "none", namespace).get("status", {}).get("hard"), what="the quota to count"
+    )
+    refused = create(plane, namespace, run(delivery_id, name="same"))
+    assert "exceeded quota" in refused.stderr
+    plane.kubectl("delete", "resourcequota", "none", "-n", namespace)
+    assert create(plane, namespace, run(delivery_id, name="same")).returncode == 0
