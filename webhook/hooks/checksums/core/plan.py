@@ -15,25 +15,7 @@ from webhook.admission.patch import PatchOperation, Replace, pointer
 from webhook.hooks.checksums.core.decide import Outcome
 from webhook.hooks.checksums.core.keys import RESUMED
 from webhook.hooks.checksums.core.rollout import Rollout
-from webhook.hooks.checksums.core.workload import Workload
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class WorkloadId:
-    """Which workload.
-
-    Attributes:
-        namespace: Where it lives.
-        kind: `Deployment`, `StatefulSet` or `DaemonSet`.
-        name: Its `metadata.name`.
-    """
-
-    namespace: str
-    kind: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.kind.lower()}/{self.name}"
+from webhook.hooks.checksums.core.workload import Workload, WorkloadId
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,24 @@ _template_decoder: Final = msgspec.json.Decoder(PodTemplate | None)
 _applied_decoder: Final = msgspec.json.Decoder(_Applied)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class WorkloadId:
+    """Which workload.
+
+    Attributes:
+        namespace: Where it lives.
+        kind: `Deployment`, `StatefulSet` or `DaemonSet`.
+        name: Its `metadata.name`.
+    """
+
+    namespace: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.kind.lower()}/{self.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A workload as the decisions see it, with nothing absent or null left to think of.

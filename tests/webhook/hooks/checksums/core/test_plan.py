@@ -13,8 +13,9 @@ from tests.webhook.hooks.checksums.core.test_decide import outcome
 from tests.webhook.hooks.checksums.manifests import A, B, Json, applied, manifest, secret, workload
 from webhook.hooks.checksums.core.facts import Found
 from webhook.hooks.checksums.core.keys import ENABLED, MANAGED, RESUMED, SECRETS
-from webhook.hooks.checksums.core.plan import Observed, Plan, Wave, WorkloadId, plan
+from webhook.hooks.checksums.core.plan import Observed, Plan, Wave, plan
 from webhook.hooks.checksums.core.rollout import Rollout
+from webhook.hooks.checksums.core.workload import WorkloadId
 
 KEY = "checksum/secret.db"
 TO_B = Wave("prod", KEY, B)
