@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from tests.valkey import Valkey
 from tests.webhook.hooks.dedupe.world import NAMESPACE, Storage, make_run
 from webhook.admission.deadline import Deadline
-from webhook.admission.response import Decision
+from webhook.admission.response import Decision, Status
 from webhook.admission.review import AdmissionRequest, Operation
 from webhook.clients.redis import RedisClient, parse_url
 from webhook.hooks.dedupe.confirm import Confirmer
@@ -40,7 +40,7 @@ class Replica:
     """One replica of the webhook and what it works with."""
 
     client: RedisClient
-    storage: Storage
+    storage: Storage = field(default_factory=Storage)
     settings: DedupeSettings = field(default_factory=DedupeSettings)
 
     def __post_init__(self) -> None:
@@ -84,6 +84,13 @@ class Replica:
         return decision
 
 
+def status_of(decision: Decision) -> Status:
+    """The status of a refusal."""
+    assert not decision.allowed
+    assert decision.status is not None
+    return decision.status
+
+
 def fresh(name: str = "nightly-1", *, delivery_id: str | None = "d-1", parameters: bytes = b"{}") -> OrchestrationRun:
     """A run as it comes to be validated, created now."""
     return make_run(name, uid=str(uuid.uuid4()), created=time.time(), delivery_id=delivery_id, parameters=parameters)
@@ -100,6 +107,6 @@ async def client(valkey: Valkey) -> AsyncIterator[RedisClient]:
 @pytest.fixture
 async def replica(client: RedisClient) -> Replica:
     """A replica over a new store that is known to be new."""
-    made = Replica(client, Storage())
+    made = Replica(client)
     await made.store.declare_new(soon())
     return made
