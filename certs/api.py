@@ -49,7 +49,7 @@ def problem(status: int, body: bytes, *, doing: str) -> CertificateError:
     """
     try:
         said = msgspec.json.decode(body, type=_Status)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         said = _Status()
     if status == 409:
         return ConflictError(f"{doing}: somebody else wrote first")
@@ -68,5 +68,5 @@ def decode_answer(body: bytes, kind: type[T], *, doing: str) -> T:
     """
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise ApiRefusedError(f"{doing}: the answer is not what Kubernetes answers", status=200) from None

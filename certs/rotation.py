@@ -4,11 +4,13 @@ Stage the next CA in the Secret, publish {current, next}, confirm and wait, sign
 its last leaf has expired. Nothing is remembered between steps but what the Secret says, so whoever comes next, after a
 crash or beside another rotator, continues.
 
-Three rules make that safe with several rotators, each of which may be frozen at any point:
+Four rules make that safe with several rotators, each of which may be frozen at any point:
 
 - The Secret changes by compare-and-swap only.
 - A bundle is written to a webhook configuration only on top of the version that was read BEFORE the Secret that the
   bundle comes from: once a configuration was seen to hold the next CA, only bundles of later Secrets can follow.
+- Where there is no usable Secret, the configurations are read once more AFTER it, so that whatever it published is
+  trusted on.
 - The clock is read AFTER the Secret, so that a time noted in it is never before what it is about.
 """
 

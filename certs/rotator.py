@@ -77,6 +77,9 @@ class Rotator:
         # In this order: see the rules in `certs.rotation`.
         configurations = await self._injector.observe()
         stored = await self._store.read()
+        if stored.state is None:
+            # What was published between the two reads would not be trusted by the state that is made now.
+            configurations = await self._injector.observe()
         now = self._clock()
         published = tuple(webhook.bundle for one in configurations for webhook in one.webhooks)
         step = plan(stored.state, published, now=now, settings=self._settings)

@@ -92,7 +92,8 @@ def _decode_times(data: bytes) -> _Times:
         version = msgspec.json.decode(data, type=_Version).version
         if version <= FORMAT:
             return msgspec.json.decode(data, type=_Times)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # msgspec does not wrap the latter.
         raise SecretError("state.json is missing or malformed") from None
     raise FormatError(f"state.json is of format {version}, this program knows {FORMAT}; upgrade the program")
 

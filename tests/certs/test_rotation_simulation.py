@@ -50,7 +50,6 @@ class Config:
     history: list[tuple[datetime, Bundle]]
     version: int = 0
     wiped: bool = False
-    ever: set[str] = field(default_factory=set)
 
     def seen(self, now: datetime) -> list[Bundle]:
         """Every bundle that some API server may still go by."""
@@ -67,7 +66,6 @@ class Config:
         # Whoever wiped it broke calls until all API servers have seen the repair.
         self.history = [*([] if self.wiped else self.history), (when, bundle)]
         self.wiped = False
-        self.ever |= bundle.identities
         self.version += 1
 
 
@@ -82,7 +80,9 @@ class World:
     version: int = 0
     held: dict[int, HeldLeaf] = field(default_factory=dict)
     hurried: set[str] = field(default_factory=set)
-    """CAs that may sign before all API servers trust them, because there is no valid leaf that could be served."""
+    """CAs that may sign before all API servers trust them, since there was nothing better to serve; until they do."""
+    forgotten: set[str] = field(default_factory=set)
+    """CAs of which nothing was left: every configuration had been wiped when the Secret was lost."""
 
     def swap(self, state: CaState | None, expected: int) -> bool:
         """Compare-and-swap of the Secret."""
@@ -96,9 +96,14 @@ class World:
         while True:
             versions = [config.version for config in self.configs]
             published = tuple(config.stored for config in self.configs)
+            nothing_left = all(config.wiped for config in self.configs)
             yield False
             state, version = self.secret, self.version
             yield False
+            if state is None:
+                published = tuple(config.stored for config in self.configs)
+                nothing_left = all(config.wiped for config in self.configs)
+                yield False
             now = self.now
             step = plan(state, published, now=now, settings=RULES)
             yield False
@@ -111,7 +116,9 @@ class World:
                         config.write(self.real, step.bundle)
                     yield False
             else:
-                self.swap(self.after(step, state, now), version)
+                written = self.swap(self.after(step, state, now), version)
+                if written and isinstance(step, CreateAuthority) and nothing_left:
+                    self.forgotten |= {held.authority for held in self.held.values()}
                 yield False
 
     def after(self, step: object, state: CaState | None, now: datetime) -> CaState:
@@ -163,16 +170,16 @@ class World:
 
     def check(self) -> None:
         """The law."""
+        current = self.secret.current if self.secret else None
+        if current and all(current.identity in b.identities for config in self.configs for b in config.seen(self.real)):
+            self.hurried.discard(current.identity)
         for held in self.held.values():
-            if self.expired(held):
+            if self.expired(held) or held.authority in self.forgotten | self.hurried:
                 continue
             for config in self.configs:
                 if config.wiped:
                     continue
-                if held.authority not in self.hurried:
-                    assert all(held.authority in bundle.identities for bundle in config.seen(self.real))
-                elif held.authority in config.ever:
-                    assert held.authority in config.stored.identities
+                assert all(held.authority in bundle.identities for bundle in config.seen(self.real))
 
 
 ACTIONS = st.one_of(
