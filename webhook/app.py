@@ -94,8 +94,9 @@ async def _serve(values: Values, logger: Logger) -> None:
         stack.push_async_callback(api.close)
         store_client = RedisClient(values[options.REDIS_URL])
         stack.push_async_callback(store_client.close)
+        deduplication = _deduplication(values, api, store_client, registry, logger)
         endpoint = AdmissionEndpoint(
-            _hooks(values, api, store_client, registry, logger),
+            (*_checksum_hooks(api, registry, logger), *deduplication.hooks),
             limits=Limits(in_flight=values[options.IN_FLIGHT]),
             metrics=ServerMetrics(registry),
             log=logger,
@@ -104,12 +105,13 @@ async def _serve(values: Values, logger: Logger) -> None:
             health.application(readiness, registry), values[options.HEALTH_LISTEN], setting=options.HEALTH_LISTEN.flag
         )
         stack.push_async_callback(health_listener.runner.cleanup)
-        probes = _start_probes(readiness, api, store_client)
+        background = _start_probes(readiness, api, store_client)
+        background.append(asyncio.create_task(deduplication.rebuilder.run()))
         listener = await listen(
             endpoint.application(), values[options.LISTEN], tls=tls.context, setting=options.LISTEN.flag
         )
         stack.push_async_callback(listener.runner.cleanup)
-        stack.callback(_cancel, probes)
+        stack.callback(_cancel, background)
         logger.info(
             "Serving.",
             address=f"{listener.host}:{listener.port}",
@@ -123,17 +125,20 @@ async def _serve(values: Values, logger: Logger) -> None:
         logger.info("Stopped.")
 
 
-def _hooks(
-    values: Values, api: KubernetesClient, store: RedisClient, registry: CollectorRegistry, logger: Logger
-) -> tuple[Hook, ...]:
-    checksum_hooks = checksums.hooks(
+def _checksum_hooks(api: KubernetesClient, registry: CollectorRegistry, logger: Logger) -> tuple[Hook, ...]:
+    return checksums.hooks(
         checksums.ChecksumSettings(),
         api,
         clock=time.monotonic,
         log=logger,
         metrics=checksums.ChecksumMetrics(registry),
     )
-    dedupe_hooks = dedupe.hooks(
+
+
+def _deduplication(
+    values: Values, api: KubernetesClient, store: RedisClient, registry: CollectorRegistry, logger: Logger
+) -> dedupe.Deduplication:
+    return dedupe.assemble(
         dedupe.DedupeSettings(
             retention=values[options.RETENTION],
             on_redis_down=values[options.ON_REDIS_DOWN],
@@ -146,7 +151,6 @@ def _hooks(
         log=logger,
         metrics=dedupe.DedupeMetrics(registry),
     )
-    return (*checksum_hooks, *dedupe_hooks)
 
 
 def _load_tls(values: Values) -> ServerTls:
@@ -182,7 +186,7 @@ def _start_probes(readiness: Readiness, api: KubernetesClient, store: RedisClien
             raise DependencyError(f"The API server answered {reply.status}.")
 
     async def ask_store(deadline: Deadline) -> None:
-        await store.command(b"PING", deadline=deadline)
+        await store.command("PING", deadline=deadline)
 
     return [
         asyncio.create_task(_probe(readiness.wait_for("the API server"), ask_api)),
