@@ -143,6 +143,7 @@ def _deduplication(
             retention=values[options.RETENTION],
             on_redis_down=values[options.ON_REDIS_DOWN],
             strict=values[options.STRICT],
+            namespaces=values[options.DEDUPE_NAMESPACES],
         ),
         api,
         dedupe.Store(store),

@@ -95,6 +95,12 @@ STRICT = Setting(
     "false",
     "Whether a known deliveryId with other parameters is an error of its own (422), and an unsafe Redis refused.",
 )
+DEDUPE_NAMESPACES = Setting(
+    "dedupe.namespaces",
+    values.dns_labels,
+    "",
+    "Namespaces whose runs are read when the store has lost its memory; by default all, which needs a right on all.",
+)
 
 LOGGING: Final = (LOG_LEVEL, LOG_FORMAT)
 KUBERNETES: Final = (KUBECONFIG, CONTEXT)
@@ -113,6 +119,7 @@ SERVE: Final[tuple[Setting[Any], ...]] = (
     RETENTION,
     ON_REDIS_DOWN,
     STRICT,
+    DEDUPE_NAMESPACES,
     *LOGGING,
 )
 #: Every setting of every long-running program: one file serves them all.
