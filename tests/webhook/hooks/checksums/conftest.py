@@ -18,14 +18,15 @@ from webhook.clients.kubernetes import KubernetesClient, load_configuration
 from webhook.hooks.checksums import ChecksumMetrics, ChecksumSettings, hooks
 
 Connect = Callable[[Path], Awaitable[KubernetesClient]]
+Settings = ChecksumSettings | Callable[[], ChecksumSettings] | None
 
 
-def deployments(api: KubernetesApi, settings: ChecksumSettings | None = None) -> Hook:
+def deployments(api: KubernetesApi, settings: Settings = None) -> Hook:
     """The webhook for Deployments."""
     return checksum_hooks(api, settings)[0]
 
 
-def checksum_hooks(api: KubernetesApi, settings: ChecksumSettings | None = None) -> tuple[Hook, ...]:
+def checksum_hooks(api: KubernetesApi, settings: Settings = None) -> tuple[Hook, ...]:
     """All three webhooks."""
     return hooks(
         settings or ChecksumSettings(),

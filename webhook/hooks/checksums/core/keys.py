@@ -24,8 +24,11 @@ MANAGED: Final = PREFIX + "managed"
 #: On the workload, by rollonce: why it is kept paused.
 HELD: Final = PREFIX + "held"
 
-#: On the workload, by `rollonce checksums resume`: the generation whose failed rollout stops no other workload.
+#: On the workload, by `rollonce checksums resume`: the revision whose failed rollout stops no other workload.
 RESUMED: Final = PREFIX + "resumed"
+#: On a Deployment, by its own controller: counts its pod templates. `metadata.generation` would not do, since for a
+#: Deployment it counts changes of annotations too.
+REVISION: Final = "deployment.kubernetes.io/revision"
 
 CHECKSUM_PREFIX: Final = "checksum/"
 KEY_NAME_LIMIT: Final = 63

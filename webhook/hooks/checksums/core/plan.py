@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from webhook.admission.patch import PatchOperation, Replace, pointer
 from webhook.hooks.checksums.core.decide import Outcome
-from webhook.hooks.checksums.core.keys import RESUMED
+from webhook.hooks.checksums.core.keys import RESUMED, REVISION
 from webhook.hooks.checksums.core.rollout import Rollout
 from webhook.hooks.checksums.core.workload import Workload, WorkloadId
 
@@ -40,7 +40,6 @@ class Observed:
     Attributes:
         id: Which.
         workload: As it is stored.
-        generation: Its `metadata.generation`.
         resource_version: Its `metadata.resourceVersion`.
         rollout: How far its rollout is.
         starts_pods: Whether a new pod template would replace pods now: not where it has none, or is paused.
@@ -49,7 +48,6 @@ class Observed:
 
     id: WorkloadId
     workload: Workload
-    generation: int
     resource_version: str
     rollout: Rollout
     starts_pods: bool
@@ -74,7 +72,8 @@ class Observed:
 
     def stops(self, wave: Wave) -> bool:
         """Whether it keeps others from taking what it failed with, and nobody has said to go on."""
-        resumed = self.workload.annotations.get(RESUMED) == str(self.generation)
+        annotations = self.workload.annotations
+        resumed = RESUMED in annotations and annotations[RESUMED] == annotations.get(REVISION)
         return self.rollout is Rollout.FAILED and self.is_in(wave) and not resumed
 
     @property

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.webhook.hooks.checksums.core.test_decide import outcome
 from tests.webhook.hooks.checksums.manifests import A, B, Json, applied, manifest, secret, workload
 from webhook.hooks.checksums.core.facts import Found
-from webhook.hooks.checksums.core.keys import ENABLED, MANAGED, RESUMED, SECRETS
+from webhook.hooks.checksums.core.keys import ENABLED, MANAGED, RESUMED, REVISION, SECRETS
 from webhook.hooks.checksums.core.plan import Observed, Plan, Wave, plan
 from webhook.hooks.checksums.core.rollout import Rollout
 from webhook.hooks.checksums.core.workload import WorkloadId
@@ -43,7 +43,7 @@ class Shop:
         """Its manifest."""
         managed = {MANAGED: KEY} if self.checksum else {}
         checksums = {KEY: self.checksum} if self.checksum else {}
-        annotations = {SECRETS: "db", **managed, **self.annotations}
+        annotations = {SECRETS: "db", REVISION: "7", **managed, **self.annotations}
         return manifest(annotations=annotations, template_annotations=checksums)
 
     @property
@@ -56,7 +56,6 @@ class Shop:
         return Observed(
             id=self.id,
             workload=workload(self.tree),
-            generation=7,
             resource_version="42",
             rollout=self.rollout,
             starts_pods=self.starts_pods,
@@ -179,7 +178,7 @@ def test_two_objects_are_taken_along_in_one_rollout(limit: int) -> None:
         keys = {KEY: db, "checksum/secret.tls": db}
         tree = manifest(annotations={SECRETS: "db, tls", MANAGED: ",".join(keys)}, template_annotations=keys)
         decided = outcome(tree, {secret("db"): Found(B), secret("tls"): Found(B)}, controller=True)
-        return Observed(WorkloadId("prod", "Deployment", name), workload(tree), 1, "1", rollout, True, decided)
+        return Observed(WorkloadId("prod", "Deployment", name), workload(tree), "1", rollout, True, decided)
 
     both = observed("b", A, Rollout.DONE)
     assert len(both.waves) == 2
