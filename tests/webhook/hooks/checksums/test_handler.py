@@ -120,6 +120,8 @@ async def test_a_missing_object_by_policy(namespace: str, api: KubernetesApi) ->
     held = await ask(deployments(api, ChecksumSettings(missing=MissingPolicy.HOLD)), new, namespace=namespace)
     assert held.object["spec"]["paused"] is True
     assert held.object["metadata"]["annotations"][HELD] == "waiting for secret/db"
+    released = await ask(deployments(api), held.object, held.object, namespace=namespace)
+    assert "paused" not in released.object["spec"]
 
 
 async def test_what_may_not_be_read_is_not_missing(plane: ControlPlane, namespace: str, connect: Connect) -> None:

@@ -99,9 +99,8 @@ def child(node: yaml.Node, name: str | int) -> yaml.Node | None:
     """Find what a map has under a name, or a list at a place; None if there is nothing, or only by a merge key."""
     if isinstance(node, yaml.SequenceNode):
         return node.value[name] if isinstance(name, int) and name < len(node.value) else None
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    found = [value for key, value in node.value if key.tag == _STR and key.value == name]
+    entries = node.value if isinstance(node, yaml.MappingNode) else ()
+    found = [value for key, value in entries if key.tag == _STR and key.value == name]
     return found[-1] if found else None
 
 

@@ -17,6 +17,7 @@ from webhook.hooks.checksums.core.facts import Absent, Found, Unreadable
 from webhook.hooks.checksums.core.manifests import ManifestError, manifests, parse
 from webhook.hooks.checksums.core.optin import OperatorPolicy
 from webhook.hooks.checksums.core.render import Rendering
+from webhook.hooks.checksums.core.yaml_edit import _CannotEditError, _insertion
 
 KEY = "checksum/secret.db"
 DB = checksum({"password": "aHVudGVyMg=="}, None)
@@ -335,3 +336,18 @@ def test_references_to_config_maps() -> None:
     assert Rendering(text + app).render().workloads[0].checksums == {
         "checksum/configmap.app": checksum({"a": "b"}, None)
     }
+
+
+def test_a_list_that_comes_by_a_merge_key() -> None:
+    """Nothing can be put in place there: the document is written anew, with the same meaning."""
+    item = json.dumps(yaml.safe_load(deployment("  template:\n")))
+    text = f"x: &x\n  items: [{item}]\n<<: *x\nkind: List\napiVersion: v1\n" + SECRET
+    after, _ = yaml.safe_load_all(Rendering(text).render().text)
+    assert after["items"][0]["spec"]["template"]["metadata"]["annotations"] == {KEY: DB}
+    assert after["x"]["items"][0] == json.loads(item)
+
+
+def test_nothing_can_be_put_into_what_is_no_map() -> None:
+    """The editor says so instead of guessing."""
+    with pytest.raises(_CannotEditError):
+        _insertion(yaml.ScalarNode("tag:yaml.org,2002:str", "text"), {"a": "b"})
