@@ -82,12 +82,13 @@ class WorkloadMutator:
             "disappeared": resolution.disappeared,
             "unreadable": tuple(source for source, _ in resolution.unreadable),
         }
-        for finding, sources in findings.items():
-            self._metrics.findings.labels(finding).inc(len(sources))
-        self._metrics.findings.labels("malformed").inc(len(case.requirements.problems))
+        noticed = {finding: [str(source) for source in sources] for finding, sources in findings.items() if sources}
+        for finding, names in noticed.items():
+            self._metrics.findings.labels(finding).inc(len(names))
+        if problems := case.requirements.problems:
+            self._metrics.findings.labels("malformed").inc(len(problems))
         word = _word(outcome)
         self._metrics.decisions.labels(request.kind.kind, word).inc()
-        noticed = {finding: [str(source) for source in sources] for finding, sources in findings.items() if sources}
         if word != "unchanged" or noticed:
             self._log.info(
                 "A workload's checksums were decided.",
