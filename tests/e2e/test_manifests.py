@@ -1,0 +1,155 @@
+"""The manifests on a real API server: they apply, and the server can work with just the rights that they give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.controlplane import ControlPlane
+from tests.e2e.objects import deployment, run, secret, template_annotations
+from tests.rollonce import ROOT, Installation
+from tests.valkey import Valkey
+
+MANIFESTS = ROOT / "deploy" / "manifests"
+NAMESPACE = "rollonce"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:rollonce"
+SERVED = "default"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane of its own, since the manifests are for a whole cluster."""
+    with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
+        running.kubectl("apply", "-f", ROOT / "tests" / "e2e" / "crd.yaml")
+        running.kubectl("apply", "-k", MANIFESTS)
+        running.kubectl("apply", "-k", MANIFESTS / "access", "-n", SERVED)
+        # Its own Service has no server here: the tests register one of theirs.
+        running.kubectl("delete", "-f", MANIFESTS / "webhooks.yaml")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def served(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The server, as the ServiceAccount that the manifests give it."""
+    folder = tmp_path_factory.mktemp("served")
+    settings = yaml.safe_load((MANIFESTS / "settings.yaml").read_text())["data"]["settings.yaml"]
+    (folder / "settings.yaml").write_text(settings)
+    with (
+        Valkey.start(folder / "valkey") as store,
+        Installation.start(
+            cluster,
+            folder / "servers",
+            redis_url=store.url,
+            kubeconfig=cluster.kubeconfig_for("rollonce", NAMESPACE),
+            settings=(f"--config={folder / 'settings.yaml'}",),
+        ) as running,
+    ):
+        yield running
+
+
+def test_the_whole_stays_as_it_was_applied(cluster: ControlPlane) -> None:
+    """Nothing that the API server makes of the manifests differs from them, so a GitOps tool sees no drift."""
+    configurations = MANIFESTS / "webhooks.yaml"
+    cluster.kubectl("apply", "-f", configurations)
+    diff = cluster.kubectl("diff", "-k", MANIFESTS, check=False)
+    cluster.kubectl("delete", "-f", configurations)
+    assert (diff.returncode, diff.stdout) == (0, "")
+
+
+def test_the_pods_are_admitted_and_become_ready(cluster: ControlPlane) -> None:
+    """They pass the restricted policy of their namespace; Valkey's waits for a volume, which nothing provides here."""
+    for workload in ("deployment/rollonce", "deployment/rollonce-controller"):
+        cluster.kubectl("rollout", "status", workload, "-n", NAMESPACE, "--timeout=60s")
+    cluster.kubectl("wait", "--for=create", "pod/rollonce-valkey-0", "-n", NAMESPACE, "--timeout=60s")
+
+
+def test_the_server_has_the_rights_that_it_needs(cluster: ControlPlane, served: Installation) -> None:
+    """Checksums, duplicates and the store's rebuild work, and the audit log shows nothing forbidden."""
+    since = cluster.audit.offset()
+    cluster.apply([secret("database", password="one"), deployment(secrets="database")], namespace=SERVED)
+    assert set(template_annotations(cluster, SERVED)) == {"checksum/secret.database"}
+    for wanted in (0, 1):
+        manifest = json.dumps(run("d-1", name=f"run-{wanted}"))
+        created = cluster.kubectl("create", "-n", SERVED, "-f", "-", input=manifest, check=False)
+        assert created.returncode == wanted, created.stderr
+    assert served.metric("rollonce_dedupe_doubted_buckets") == 0
+    events = list(cluster.audit.events(since=since, user=ACCOUNT))
+    assert events
+    assert [event for event in events if event.response_status.code == 403] == []
+
+
+def test_the_server_has_no_other_rights(cluster: ControlPlane) -> None:
+    """What it may do in a served namespace and elsewhere is exactly this."""
+    assert allowed(cluster, SERVED) == {
+        ("secrets", "get"),
+        ("configmaps", "get"),
+        ("orchestrationruns.orchestration.proompteng.ai", "get"),
+        ("orchestrationruns.orchestration.proompteng.ai", "list"),
+    }
+    assert allowed(cluster, "kube-system") == set()
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "namespace"),
+    [
+        ("list", "secrets", SERVED),
+        ("watch", "secrets", SERVED),
+        ("update", "secrets", SERVED),
+        ("get", "secrets", "kube-system"),
+        ("patch", "deployments", SERVED),
+        ("create", "orchestrationruns", SERVED),
+        ("delete", "orchestrationruns", SERVED),
+    ],
+)
+def test_what_it_may_not_do(cluster: ControlPlane, verb: str, resource: str, namespace: str) -> None:
+    """The API server's own word on each right that it must not have."""
+    answer = cluster.kubectl("auth", "can-i", verb, resource, f"--as={ACCOUNT}", "-n", namespace, check=False)
+    assert answer.stdout.strip() == "no"
+
+
+def allowed(cluster: ControlPlane, namespace: str) -> set[tuple[str, str]]:
+    """List what the account may do beyond what every account may."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    answer = cluster.kubectl(
+        "create", "-f", "-", "--validate=false", "-o", "json", f"--as={ACCOUNT}", input=json.dumps(review)
+    )
+    found = set()
+    for rule in json.loads(answer.stdout)["status"]["resourceRules"]:
+        for resource in rule["resources"]:
+            group = rule["apiGroups"][0]
+            if group in {"authorization.k8s.io", "authentication.k8s.io"}:
+                continue
+            found |= {(f"{resource}.{group}" if group else resource, verb) for verb in rule["verbs"]}
+    return found
+
+
+def test_the_image_and_the_manifests_agree() -> None:
+    """The Dockerfile's entry point, user and ports are those that the pods count on."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    pod = yaml.safe_load((MANIFESTS / "serve.yaml").read_text())["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert 'ENTRYPOINT ["rollonce"]' in dockerfile
+    assert container["args"][0] == "serve"
+    assert f"USER {pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}" in dockerfile
+    exposed = dockerfile.partition("EXPOSE ")[2].splitlines()[0].split()
+    assert sorted(exposed) == sorted(str(port["containerPort"]) for port in container["ports"])
+
+
+def test_the_image_copies_what_exists() -> None:
+    """Each file that the image is made of is in the repository and not kept out of the build."""
+    ignore = (ROOT / ".dockerignore").read_text().splitlines()
+    for line in (ROOT / "Dockerfile").read_text().splitlines():
+        words = line.split()
+        if not words or words[0] != "COPY" or words[1].startswith("--from"):
+            continue
+        for source in words[1:-1]:
+            assert (ROOT / source).exists(), source
+            assert any(Path(source).is_relative_to(rule[1:]) for rule in ignore if rule.startswith("!")), source
