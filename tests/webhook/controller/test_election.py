@@ -1,0 +1,279 @@
+"""Electors on a real API server, with processes that are frozen and killed and a network that stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.controlplane import ControlPlane, ManagedProcess, wait_for
+from tests.webhook.controller.conftest import ROOT, Connect, Network, new_elector
+from tests.webhook.controller.waiting import eventually
+from webhook.clients.kubernetes import KubernetesClient
+from webhook.controller.core.lease import LeaseTiming
+from webhook.controller.election import Elector, Term
+from webhook.errors import KubernetesError
+
+#: Short, and still far above what a busy machine needs for one call.
+TIMES = "4/3/0.2"
+TIMING = LeaseTiming(4, 3.0, 0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """An elector in a process of its own.
+
+    Attributes:
+        process: To be frozen, thawed, killed and terminated.
+    """
+
+    process: ManagedProcess
+
+    def times(self, word: str) -> list[float]:
+        """When it wrote a word, in seconds of the machine's monotonic clock."""
+        lines = self.process.log.read_text().splitlines(keepends=True)
+        return [float(line.split()[1]) for line in lines if line.startswith(f"{word} ") and line.endswith("\n")]
+
+    @property
+    def leads(self) -> bool:
+        """Whether it has begun more terms than it has ended."""
+        return len(self.times("began")) > len(self.times("ended"))
+
+
+Join = Callable[..., Replica]
+
+
+@pytest.fixture
+def join(plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Join]:
+    """Starts replicas, by name and kubeconfig; they are killed afterwards."""
+    replicas: list[Replica] = []
+
+    def start(name: str, kubeconfig: Path | None = None) -> Replica:
+        log = tmp_path / f"{name}.log"
+        argv = [sys.executable, "-m", "tests.webhook.controller.elector_process"]
+        argv += [str(kubeconfig or plane.kubeconfig), namespace, "controller", name, TIMES]
+        process = ManagedProcess(name, argv, log=log, cwd=ROOT, ready=lambda: "joined" in log.read_text())
+        replicas.append(Replica(process.start()))
+        return replicas[-1]
+
+    yield start
+    for replica in replicas:
+        replica.process.kill()
+
+
+def wait_until_leading(replica: Replica) -> None:
+    """Wait until a replica leads and has done some work."""
+    wait_for(lambda: replica.leads and replica.times("worked"), what=f"{replica.process.name} to lead")
+
+
+def holder(plane: ControlPlane, namespace: str) -> str:
+    """Who holds the Lease, as everybody can see."""
+    return str(plane.get("lease", "controller", namespace)["spec"].get("holderIdentity"))
+
+
+def test_of_several_one_leads_and_its_successor_needs_no_wait(plane: ControlPlane, namespace: str, join: Join) -> None:
+    """SIGTERM releases the Lease: the next takes over at its next look, long before the lease would run out."""
+    replicas = [join(name) for name in ("a", "b", "c")]
+    for terms in itertools.count(1):
+        wait_for(lambda: any(replica.leads for replica in replicas), what="a leader")
+        (leader,) = (replica for replica in replicas if replica.leads)
+        assert holder(plane, namespace) == leader.process.name
+        assert plane.get("lease", "controller", namespace)["spec"]["leaseTransitions"] == terms - 1
+        leader.process.terminate()
+        (ended,) = leader.times("ended")
+        replicas.remove(leader)
+        if not replicas:
+            break
+        wait_for(lambda: any(replica.leads for replica in replicas), what="a successor")
+        ((began,),) = (replica.times("began") for replica in replicas if replica.leads)
+        assert 0 < began - ended < TIMING.lease_duration
+    released = plane.get("lease", "controller", namespace)["spec"]
+    assert (released["holderIdentity"], released["leaseDurationSeconds"]) == ("", 1)
+
+
+def test_a_killed_leader_is_followed_when_its_lease_ran_out(join: Join) -> None:
+    """After kill -9 the Lease is not released, and nobody leads before its time."""
+    first = join("first")
+    wait_until_leading(first)
+    second = join("second")
+    wait_for(lambda: "Somebody else leads." in second.process.log.read_text(), what="the second to see the first")
+    last = first.times("worked")[-1]
+    first.process.kill()
+    wait_until_leading(second)
+    assert second.times("began")[0] - last > TIMING.renew_deadline
+
+
+def test_who_was_frozen_past_his_lease_does_nothing_afterwards(join: Join) -> None:
+    """Thawed, he ends his term at once, not at his next renewal, and the other one leads on."""
+    frozen = join("frozen")
+    wait_until_leading(frozen)
+    other = join("other")
+    frozen.process.freeze()
+    worked = len(frozen.times("worked"))
+    wait_until_leading(other)
+    frozen.process.thaw()
+    wait_for(lambda: frozen.times("ended"), what="the thawed one to end its term")
+    (ended,) = frozen.times("ended")
+    # The line that was being written when it was frozen may be finished.
+    assert len([at for at in frozen.times("worked")[worked:] if at > other.times("began")[0]]) <= 1
+    assert len(frozen.times("worked")) - worked <= 1
+    wait_for(lambda: other.times("worked")[-1] > ended + TIMING.retry_period, what="the other to lead on")
+    assert other.leads
+    assert not frozen.leads
+
+
+def test_a_frozen_connection_ends_the_term_before_another_begins(join: Join, network: Network) -> None:
+    """Calls that get no answer do not keep the leader from noticing, and connections that come back are used again."""
+    cut_off = join("cut-off", network.kubeconfig)
+    wait_until_leading(cut_off)
+    other = join("other")
+    network.process.freeze()
+    wait_until_leading(other)
+    (ended,) = cut_off.times("ended")
+    assert ended < other.times("began")[0]
+    network.process.thaw()
+    other.process.terminate()
+    wait_for(lambda: len(cut_off.times("began")) == 2, what="the one cut off to lead again")
+
+
+@contextlib.asynccontextmanager
+async def running(elector: Elector) -> AsyncIterator[list[Term]]:
+    """Run an elector until the end of the block; hands out its term while it leads."""
+    terms: list[Term] = []
+
+    async def lead(term: Term) -> None:
+        terms.append(term)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            terms.remove(term)
+
+    task = asyncio.create_task(elector.run(lead))
+    try:
+        yield terms
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_deleted_lease_is_made_again_by_its_holder(
+    plane: ControlPlane, api: KubernetesClient, namespace: str
+) -> None:
+    """The term goes on, and one who waited does not jump in."""
+    async with (
+        running(new_elector(api, namespace, "a", TIMING)) as first,
+        running(new_elector(api, namespace, "b", TIMING)) as second,
+    ):
+        await eventually(lambda: first or second)
+        leader, terms = ("a", tuple(first)) if first else ("b", tuple(second))
+        deleted = plane.get("lease", "controller", namespace)["metadata"]["uid"]
+        await asyncio.to_thread(plane.kubectl, "delete", "lease", "controller", "-n", namespace)
+        await eventually(lambda: plane.kubectl("get", "lease", "-n", namespace, "-o", "name").stdout)
+        assert plane.get("lease", "controller", namespace)["metadata"]["uid"] != deleted
+        assert holder(plane, namespace) == leader
+        assert (tuple(first) or tuple(second)) == terms
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"leaseDurationSeconds": 2}, {"holderIdentity": "", "renewTime": "1970-01-01T00:00:00.000000Z"}]
+)
+async def test_a_lease_that_says_nothing_is_taken(
+    plane: ControlPlane, api: KubernetesClient, namespace: str, spec: dict[str, object]
+) -> None:
+    """An empty one, and one with missing or odd fields; labels that others put there stay."""
+    metadata = {"name": "controller", "namespace": namespace, "labels": {"team": "shop"}}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+    await asyncio.to_thread(plane.apply, lease)
+    async with running(new_elector(api, namespace, "a", TIMING)) as terms:
+        await eventually(lambda: terms)
+        stored = plane.get("lease", "controller", namespace)
+        assert stored["spec"]["holderIdentity"] == "a"
+        assert stored["metadata"]["labels"] == {"team": "shop"}
+        assert "kubectl.kubernetes.io/last-applied-configuration" in stored["metadata"]["annotations"]
+
+
+async def test_a_lease_of_a_stranger_without_times_is_waited_for(
+    plane: ControlPlane, api: KubernetesClient, namespace: str
+) -> None:
+    """A holder that never renews is followed after our own lease duration."""
+    metadata = {"name": "controller", "namespace": namespace}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
+    await asyncio.to_thread(plane.apply, lease | {"spec": {"holderIdentity": "a stranger"}})
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    with capture_logs() as logs:
+        async with running(new_elector(api, namespace, "a", TIMING)) as terms:
+            await eventually(lambda: terms)
+    assert loop.time() - start >= TIMING.lease_duration
+    assert {"event": "Somebody else leads.", "detail": "a stranger"}.items() <= logs[0].items()
+
+
+async def test_an_edit_by_hand_does_not_end_the_term(
+    plane: ControlPlane, api: KubernetesClient, namespace: str
+) -> None:
+    """A label changes the resourceVersion, not the holder."""
+    async with running(new_elector(api, namespace, "a", TIMING)) as terms:
+        await eventually(lambda: terms)
+        (term,) = terms
+        await asyncio.to_thread(plane.kubectl, "label", "lease", "controller", "a=b", "-n", namespace)
+        before = plane.get("lease", "controller", namespace)["spec"]["renewTime"]
+        await eventually(lambda: plane.get("lease", "controller", namespace)["spec"]["renewTime"] != before)
+        assert terms == [term]
+        assert plane.get("lease", "controller", namespace)["metadata"]["labels"] == {"a": "b"}
+
+
+async def test_a_lease_that_was_taken_by_hand_ends_the_term(
+    plane: ControlPlane, api: KubernetesClient, namespace: str
+) -> None:
+    """Whoever writes another holder is believed at the next renewal."""
+    async with running(new_elector(api, namespace, "a", TIMING)) as terms:
+        await eventually(lambda: terms)
+        patch = '{"spec":{"holderIdentity":"an operator","leaseDurationSeconds":60}}'
+        await asyncio.to_thread(
+            plane.kubectl, "patch", "lease", "controller", "-n", namespace, "--type=merge", "-p", patch
+        )
+        await eventually(lambda: not terms)
+    assert holder(plane, namespace) == "an operator"
+
+
+async def test_what_is_led_can_end_by_itself(plane: ControlPlane, api: KubernetesClient, namespace: str) -> None:
+    """Returning releases the Lease and ends `run`; so does an error, which is passed on."""
+
+    async def done(term: Term) -> None:
+        assert term.holds
+
+    async def broken(term: Term) -> None:
+        assert term.deadline(1.0).remaining() <= 1.0
+        raise KubernetesError("The API server is made of cheese.")
+
+    elector = new_elector(api, namespace, "a", TIMING)
+    await elector.run(done)
+    assert holder(plane, namespace) == ""
+    with pytest.raises(KubernetesError, match="cheese"):
+        await elector.run(broken)
+    assert holder(plane, namespace) == ""
+    assert plane.get("lease", "controller", namespace)["spec"]["leaseTransitions"] == 1
+
+
+async def test_a_missing_right_is_told_once_and_in_full(plane: ControlPlane, namespace: str, connect: Connect) -> None:
+    """The line names what has to be granted; granted, the elector leads without a restart."""
+    kubeconfig = await asyncio.to_thread(plane.kubeconfig_for, "default", namespace)
+    with capture_logs() as logs:
+        async with running(new_elector(await connect(kubeconfig), namespace, "a", TIMING)) as terms:
+            await eventually(lambda: logs)
+            role = ("--verb=get,create,update", "--resource=leases.coordination.k8s.io")
+            await asyncio.to_thread(plane.kubectl, "create", "role", "leader", *role, "-n", namespace)
+            binding = ("--role=leader", f"--serviceaccount={namespace}:default")
+            await asyncio.to_thread(plane.kubectl, "create", "rolebinding", "leader", *binding, "-n", namespace)
+            await eventually(lambda: terms)
+    problems = [str(line["detail"]) for line in logs if line["event"] == "The Lease cannot be taken."]
+    assert len(problems) == len(set(problems))
+    assert "403" in problems[0]
+    assert "needs get, create and update of leases.coordination.k8s.io" in problems[0]
