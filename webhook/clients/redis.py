@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -174,25 +174,44 @@ class RedisClient:
             StoreError: No answer in time, or an error.
         """
         try:
-            return await self.command(b"EVALSHA", script.sha.encode(), len(keys), *keys, *args, deadline=deadline)
+            return await self.command("EVALSHA", script.sha.encode(), len(keys), *keys, *args, deadline=deadline)
         except _UnknownScriptError:
-            return await self.command(b"EVAL", script.source.encode(), len(keys), *keys, *args, deadline=deadline)
+            return await self.command("EVAL", script.source.encode(), len(keys), *keys, *args, deadline=deadline)
 
-    async def command(self, *words: bytes | int, deadline: Deadline) -> object:
-        """Send a command.
+    async def size(self, deadline: Deadline) -> int:
+        """Return how many keys there are, in all shards of a Cluster together.
 
         Raises:
             StoreError: No answer in time, or an error.
         """
+        where = {"target_nodes": RedisCluster.PRIMARIES} if self.url.form == "cluster" else {}
+        return cast("int", await self._bounded(lambda: self._client.execute_command("DBSIZE", **where), deadline))
+
+    async def command(self, name: str, *words: bytes | int, deadline: Deadline) -> object:
+        """Send a command; what the library knows how to read of the answer is read.
+
+        Raises:
+            StoreError: No answer in time, or an error.
+        """
+        return await self._bounded(lambda: self._client.execute_command(name, *words), deadline)
+
+    async def _bounded(self, call: Callable[[], Awaitable[Any]], deadline: Deadline) -> object:
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task else 0
         try:
             async with asyncio.timeout(deadline.require()):
-                return await cast("Awaitable[object]", self._client.execute_command(*words))
+                answer: object = await call()
+            # The library swallows a cancellation that arrives together with the answer; whoever asked for it waits.
+            if task and task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError
         except NoScriptError:
             raise _UnknownScriptError("The store does not know the script yet.") from None
         except TimeoutError:
             raise StoreError("Redis did not answer in time.") from None
         except (RedisError, OSError) as error:
             raise StoreError(f"Redis cannot be used: {_said(error)}.") from None
+        else:
+            return answer
 
     async def close(self) -> None:
         """Close all connections."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 from structlog.typing import FilteringBoundLogger
 
 from webhook.admission.deadline import Deadline
 from webhook.errors import ConfigurationError
-from webhook.hooks.dedupe.core.inspection import findings, parse_info
+from webhook.hooks.dedupe.core.inspection import findings
 from webhook.hooks.dedupe.store import ScriptRunner
 
 
@@ -30,8 +31,8 @@ async def inspect(
         ConfigurationError: There are findings, and `strict` is set.
         StoreError: The store did not answer.
     """
-    answer = cast("bytes", await client.command(b"INFO", b"everything", deadline=deadline))
-    found = findings(parse_info(answer.decode(errors="replace")))
+    info = cast("Mapping[str, object]", await client.command("INFO", b"everything", deadline=deadline))
+    found = findings({name: str(value) for name, value in info.items()})
     for finding in found:
         log.warning("The deduplication store is not safe.", finding=finding)
     if found and strict:

@@ -89,8 +89,11 @@ class ScriptRunner(Protocol):
     ) -> object:
         """Run a script, once or twice."""
 
-    async def command(self, *words: bytes | int, deadline: Deadline) -> object:
+    async def command(self, name: str, *words: bytes | int, deadline: Deadline) -> object:
         """Send a command, once or twice."""
+
+    async def size(self, deadline: Deadline) -> int:
+        """Return how many keys there are."""
 
 
 class Store:
@@ -139,7 +142,7 @@ class Store:
         Raises:
             StoreError: No answer, or a record that cannot be read.
         """
-        raw = cast("bytes | None", await self._client.command(b"GET", key.record_key, deadline=deadline)) or b""
+        raw = cast("bytes | None", await self._client.command("GET", key.record_key, deadline=deadline)) or b""
         return raw, decode(raw) if raw else None
 
     async def swap(
@@ -200,9 +203,9 @@ class Store:
         Raises:
             StoreError: No answer.
         """
-        held = cast("int", await self._client.command(b"DBSIZE", deadline=deadline))
+        held = await self._client.size(deadline)
         for bucket in range(BUCKETS) if held else ():
-            held -= cast("int", await self._client.command(b"EXISTS", mark_key(bucket), deadline=deadline))
+            held -= cast("int", await self._client.command("EXISTS", mark_key(bucket), deadline=deadline))
         return held > 0
 
     async def declare_new(self, deadline: Deadline) -> None:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import hypothesis
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
@@ -28,6 +29,9 @@ from webhook.hooks.dedupe.settings import DedupeSettings
 from webhook.hooks.dedupe.store import Store
 from webhook.hooks.dedupe.submit import Parts
 from webhook.hooks.dedupe.validate import Validator
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def soon(seconds: float = 2.0) -> Deadline:

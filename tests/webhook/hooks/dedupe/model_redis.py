@@ -113,12 +113,17 @@ class ModelClient:
         """Run a script; once more if something was lost, as the real client does."""
         return await self._twice(lambda: self.server.run(script, keys, args), deadline)
 
-    async def command(self, *words: bytes | int, deadline: Deadline) -> object:
+    async def command(self, name: str, *words: bytes | int, deadline: Deadline) -> object:
         """Answer a GET."""
-        name, key, *_ = words
-        assert name == b"GET"
+        (key,) = words
+        assert name == "GET"
         assert isinstance(key, bytes)
         return await self._twice(lambda: self.server.get(key), deadline)
+
+    async def size(self, deadline: Deadline) -> int:
+        """Return how many keys there are."""
+        await self._twice(lambda: None, deadline)
+        return len(self.server.keys)
 
     async def _twice(self, ask: Callable[[], object], deadline: Deadline) -> object:
         try:

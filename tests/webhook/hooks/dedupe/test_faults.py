@@ -98,7 +98,7 @@ async def test_what_was_admitted_without_redis_is_copied_in_before_misses_are_be
     assert status_of(await replica.create(fresh("by-hand"))).code == 409
     key = fresh().key()
     assert key is not None
-    await replica.client.command(b"DEL", key.record_key, deadline=soon())
+    await replica.client.command("DEL", key.record_key, deadline=soon())
     await until(rebuilder(replica).rebuild)
     _, record = await replica.store.get(key, soon())
     assert record is not None
@@ -123,7 +123,7 @@ async def test_the_first_admission_without_redis_is_doubted_by_the_other_replica
 async def test_an_emptied_store_is_not_believed(replica: Replica) -> None:
     """After FLUSHALL a stored run is still found, and a new explicit name has to wait until the lease is over."""
     await replica.create(fresh("nightly-1"))
-    await replica.client.command(b"FLUSHALL", deadline=soon())
+    await replica.client.command("FLUSHALL", deadline=soon())
     assert status_of(await replica.create(fresh("nightly-2"))).code == 409
     other = fresh("weekly-1", delivery_id="d-2")
     status = status_of(await replica.create(other))
@@ -136,7 +136,7 @@ async def test_an_emptied_store_is_not_believed(replica: Replica) -> None:
 async def test_a_store_that_cannot_be_rebuilt_stays_in_doubt(replica: Replica) -> None:
     """While the API server does not answer, nothing is declared whole."""
     replica = Replica(replica.client, replica.storage, NO_LEASE)
-    await replica.client.command(b"FLUSHALL", deadline=soon())
+    await replica.client.command("FLUSHALL", deadline=soon())
     replica.storage.down = True
     healer = rebuilder(replica)
     task = asyncio.create_task(healer.run())
@@ -163,7 +163,7 @@ async def test_a_first_installation_needs_no_wait(client: RedisClient) -> None:
     replica.storage.store(fresh("plain", delivery_id=None))
     assert await rebuilder(replica).take_into_use()
     assert (await replica.create(fresh("by-hand"))).allowed
-    await client.command(b"FLUSHALL", deadline=soon())
+    await client.command("FLUSHALL", deadline=soon())
     assert await rebuilder(replica).take_into_use()
     marks, _ = await replica.store.marks(soon())
     assert not any(mark.whole for mark in marks.values())
@@ -273,7 +273,7 @@ async def test_an_unsafe_store_is_named_and_refused_under_strict(replica: Replic
     log = structlog.get_logger()
     assert await inspect(replica.client, soon(), strict=True, log=log) == ()
     for name, value in ((b"appendonly", b"no"), (b"maxmemory-policy", b"allkeys-lru")):
-        await replica.client.command(b"CONFIG", b"SET", name, value, deadline=soon())
+        await replica.client.command("CONFIG", b"SET", name, value, deadline=soon())
     found = await inspect(replica.client, soon(), strict=False, log=log)
     assert [word in " ".join(found) for word in ("appendonly yes", "allkeys-lru")] == [True, True]
     with pytest.raises(ConfigurationError, match="appendonly yes"):
@@ -282,8 +282,8 @@ async def test_an_unsafe_store_is_named_and_refused_under_strict(replica: Replic
 
 async def test_a_full_memory_is_as_no_redis(replica: Replica) -> None:
     """When Valkey refuses to write for want of memory, the policy for a missing Redis applies."""
-    await replica.client.command(b"CONFIG", b"SET", b"maxmemory", b"1mb", deadline=soon())
-    await replica.client.command(b"CONFIG", b"SET", b"maxmemory-policy", b"noeviction", deadline=soon())
+    await replica.client.command("CONFIG", b"SET", b"maxmemory", b"1mb", deadline=soon())
+    await replica.client.command("CONFIG", b"SET", b"maxmemory-policy", b"noeviction", deadline=soon())
     assert status_of(await replica.create(fresh("by-hand"))).code == 503
     assert (await replica.create(fresh(GENERATED))).allowed
 
@@ -294,7 +294,7 @@ async def test_a_rebuild_reads_all_deliveries(replica: Replica) -> None:
     runs: list[OrchestrationRun] = [fresh(f"run-{number}", delivery_id=f"d-{number}") for number in range(200)]
     for run in (*runs, fresh("plain", delivery_id=None), make_run("old", uid=str(uuid.uuid4()), created=1e6)):
         replica.storage.store(run)
-    await replica.client.command(b"FLUSHALL", deadline=soon())
+    await replica.client.command("FLUSHALL", deadline=soon())
     await until(rebuilder(replica).rebuild)
-    size = await replica.client.command(b"DBSIZE", deadline=soon())
+    size = await replica.client.command("DBSIZE", deadline=soon())
     assert size == 64 + len(runs)

@@ -16,8 +16,8 @@ from webhook.hooks.dedupe.store import MARK, RESERVE, SWAP
 
 
 async def _replid(client: RedisClient) -> bytes:
-    info = cast("bytes", await client.command(b"INFO", b"replication", deadline=soon()))
-    return info.partition(b"master_replid:")[2][:40]
+    info = cast("dict[str, str]", await client.command("INFO", b"replication", deadline=soon()))
+    return info["master_replid"].encode()
 
 
 async def test_scripts_do_what_their_reference_does(client: RedisClient) -> None:
@@ -56,7 +56,7 @@ async def test_scripts_do_what_their_reference_does(client: RedisClient) -> None
                 )
             case _:
                 gone = chance.choice(keys)
-                await client.command(b"DEL", gone, deadline=soon())
+                await client.command("DEL", gone, deadline=soon())
                 model.keys.pop(gone, None)
                 continue
         real = await client.script(script, used, args, soon())
@@ -64,6 +64,6 @@ async def test_scripts_do_what_their_reference_does(client: RedisClient) -> None
             now = next(word for word in real if isinstance(word, int))
         assert model.run(script, used, args) == real
         for each in keys:
-            assert (await client.command(b"GET", each, deadline=soon()) or b"") == model.get(each)
+            assert (await client.command("GET", each, deadline=soon()) or b"") == model.get(each)
         seen.add((script, real[0] if script is RESERVE and isinstance(real, list) else real == 1))
     assert len(seen) >= 4 + 2

@@ -173,7 +173,7 @@ async def test_a_record_of_a_newer_release_is_no_guess(replica: Replica) -> None
     run = fresh("nightly-1")
     key = run.key()
     assert key is not None
-    await replica.client.command(b"SET", key.record_key, b"\x63" + bytes(60), deadline=soon())
+    await replica.client.command("SET", key.record_key, b"\x63" + bytes(60), deadline=soon())
     status = status_of(await replica.create(fresh(generated_name("nightly-", key.ref, key.delivery_id))))
     assert status.code == 503
     assert "format 99" in status.message
@@ -222,11 +222,11 @@ async def test_retention_counts_from_the_creation_and_a_duplicate_never_prolongs
     await replica.confirmer.confirm(run, soon(), by="watch")
     for _ in range(3):
         await replica.create(fresh("nightly-2"))
-    expiry = await replica.client.command(b"PEXPIRETIME", key.record_key, deadline=soon())
+    expiry = await replica.client.command("PEXPIRETIME", key.record_key, deadline=soon())
     assert expiry == (run.created_at + 7 * 86400) * 1000
     longer = Replica(replica.client, replica.storage, replace(replica.settings, retention=timedelta(days=30)))
     await longer.confirmer.confirm(run, soon(), by="watch")
-    assert await replica.client.command(b"PEXPIRETIME", key.record_key, deadline=soon()) == expiry
+    assert await replica.client.command("PEXPIRETIME", key.record_key, deadline=soon()) == expiry
 
 
 async def test_a_run_that_outlived_its_retention_does_not_count(replica: Replica) -> None:

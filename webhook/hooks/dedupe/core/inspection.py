@@ -15,12 +15,6 @@ _NOT_PERSISTENT: Final = (
 )
 
 
-def parse_info(text: str) -> dict[str, str]:
-    """Read an answer to `INFO`: lines of `name:value`, sections and empty lines between."""
-    pairs = (line.partition(":") for line in text.splitlines() if ":" in line and not line.startswith("#"))
-    return {name: value for name, _, value in pairs}
-
-
 def findings(info: Mapping[str, str]) -> tuple[str, ...]:
     """Say what could make the store forget or refuse, and what to do about it.
 

@@ -1,0 +1,238 @@
+"""The store's URLs, and connections to real servers of each kind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.controlplane.ports import free_ports
+from tests.valkey import Valkey
+from webhook.admission.deadline import Deadline
+from webhook.clients.redis import RedisClient, RedisUrl, Script, parse_url
+from webhook.errors import ConfigurationError, DeadlineExceededError, StoreError
+
+ECHO = Script.of("return {redis.call('INCR', KEYS[1]), ARGV[1]}")
+
+
+def soon(seconds: float = 5.0) -> Deadline:
+    """A deadline."""
+    return Deadline.after(seconds, time.monotonic)
+
+
+@pytest.mark.parametrize(
+    ("url", "parsed"),
+    [
+        ("redis://cache", RedisUrl("standalone", (("cache", 6379),))),
+        ("redis://u:p%40ss@cache:1/2", RedisUrl("standalone", (("cache", 1),), username="u", password="p@ss", db=2)),
+        ("redis://:secret@[::1]:7", RedisUrl("standalone", (("::1", 7),), password="secret")),
+        (
+            "rediss://cache?ssl_ca_certs=/ca.pem&connections=5",
+            RedisUrl("standalone", (("cache", 6379),), tls=True, ca="/ca.pem", connections=5),
+        ),
+        ("unix:///run/valkey.sock?db=3", RedisUrl("unix", path="/run/valkey.sock", db=3)),
+        (
+            "redis+sentinel://a,b:5/main/1",
+            RedisUrl("sentinel", (("a", 26379), ("b", 5)), service="main", db=1),
+        ),
+        ("rediss+cluster://a:1,b:2", RedisUrl("cluster", (("a", 1), ("b", 2)), tls=True)),
+    ],
+)
+def test_urls_are_read(url: str, parsed: RedisUrl) -> None:
+    """Each form of URL says where the store is."""
+    assert parse_url(url) == parsed
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("http://cache", "schemes"),
+        ("cache:6379", "schemes"),
+        ("redis://", "host"),
+        ("redis://cache:port", "URL is wrong"),
+        ("redis://cache/one", "URL is wrong"),
+        ("redis://cache/1/2", "too many parts"),
+        ("redis+sentinel://a", "service"),
+        ("redis+cluster://a/1", "databases"),
+        ("unix://", "socket"),
+        ("redis://cache?timeout=5", "timeout"),
+        ("redis://cache?connections=0", "connections"),
+    ],
+)
+def test_a_wrong_url_says_what_is_wrong(url: str, word: str) -> None:
+    """What cannot be meant is refused with the part that is wrong."""
+    with pytest.raises(ConfigurationError, match=word):
+        parse_url(url)
+
+
+def test_no_password_is_shown() -> None:
+    """Neither the text of a URL, nor its repr, nor an error about it shows the password."""
+    url = parse_url("redis://user:hunter2@cache")
+    assert "hunter2" not in f"{url} {url!r}"
+    with pytest.raises(ConfigurationError) as caught:
+        parse_url("redis://user:hunter2@cache:port")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"unix_socket": True}, {"tls": True}, {"password": "p@ss/word"}])
+async def test_each_way_to_one_server_works(tmp_path: Path, options: dict[str, bool]) -> None:
+    """A port, a socket, TLS and a password: a script runs, the first time and when it is known."""
+    with Valkey.start(tmp_path / "v", **options) as valkey:  # type: ignore[arg-type]  # one option of several types
+        client = RedisClient(parse_url(valkey.url))
+        assert await client.script(ECHO, (b"n",), (b"x",), soon()) == [1, b"x"]
+        assert await client.script(ECHO, (b"n",), (b"y",), soon()) == [2, b"y"]
+        await client.close()
+
+
+async def test_an_acl_user_needs_only_what_is_documented(valkey: Valkey) -> None:
+    """A user with the documented rights can run a script on our keys, and none on others."""
+    admin: Any = Redis.from_url(valkey.url)
+    rights = ["+@connection", "+@scripting", "+get", "+set", "+del", "+exists", "+time", "+info", "+dbsize"]
+    await admin.execute_command("ACL", "SETUSER", "rollonce", "on", ">secret", "~rollonce{*", *rights)
+    await admin.aclose()
+    client = RedisClient(parse_url(f"redis://rollonce:secret@127.0.0.1:{valkey.port}"))
+    copy = Script.of("return redis.call('SET', KEYS[1], ARGV[1])")
+    assert await client.script(copy, (b"rollonce{00}",), (b"x",), soon())
+    with pytest.raises(StoreError):
+        await client.script(copy, (b"other",), (b"x",), soon())
+    await client.close()
+
+
+async def test_nobody_there_is_an_error_of_ours() -> None:
+    """A refused connection is a `StoreError`, well within the deadline."""
+    client = RedisClient(parse_url(f"redis://127.0.0.1:{free_ports(1)[0]}"))
+    deadline = soon()
+    with pytest.raises(StoreError):
+        await client.command("PING", deadline=deadline)
+    assert deadline.remaining() > 0
+    with pytest.raises(DeadlineExceededError):
+        await client.command("PING", deadline=soon(0))
+    await client.close()
+
+
+async def test_a_frozen_server_is_given_up_before_the_deadline_and_used_again(valkey: Valkey) -> None:
+    """A server that does not answer is an error of ours; thawed, the same client works."""
+    client = RedisClient(parse_url(valkey.url))
+    await client.command("PING", deadline=soon())
+    valkey.freeze()
+    deadline = soon(20)
+    results = await asyncio.gather(
+        *(client.command("PING", deadline=deadline) for _ in range(200)), return_exceptions=True
+    )
+    assert {type(result) for result in results} == {StoreError}
+    assert deadline.remaining() > 0
+    valkey.thaw()
+    await until_it_answers(client)
+    await client.close()
+
+
+async def until_it_answers(client: RedisClient, seconds: float = 20) -> None:
+    """Wait until a server takes writes through a client."""
+    deadline = soon(seconds)
+    while True:
+        try:
+            await client.script(ECHO, (b"{00}n",), (b"x",), deadline.within(2))
+        except StoreError:
+            deadline.require()
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+async def test_a_cancelled_caller_ends(valkey: Valkey) -> None:
+    """Whenever the cancellation comes, also together with an answer, it is not swallowed."""
+    client = RedisClient(parse_url(valkey.url))
+
+    async def ask_for_ever() -> None:
+        while True:
+            await client.command("PING", deadline=soon())
+
+    for steps in range(200):
+        task = asyncio.create_task(ask_for_ever())
+        for _ in range(steps % 25):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=5)
+        assert done
+    await client.close()
+
+
+async def test_a_restarted_server_learns_the_script_again(valkey: Valkey) -> None:
+    """A server that has forgotten its scripts is sent the source once more."""
+    client = RedisClient(parse_url(valkey.url))
+    await client.script(ECHO, (b"n",), (b"x",), soon())
+    await client.command("SCRIPT", b"FLUSH", deadline=soon())
+    assert await client.script(ECHO, (b"n",), (b"x",), soon()) == [2, b"x"]
+    await client.close()
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Iterator[tuple[str, Valkey, Valkey]]:
+    """A primary, its replica, and a Sentinel that watches them: the URL and the two servers."""
+    with ExitStack() as stack:
+        primary = stack.enter_context(Valkey.start(tmp_path / "primary"))
+        follow = [f"replicaof 127.0.0.1 {primary.port}"]
+        replica = stack.enter_context(Valkey.start(tmp_path / "replica", config=follow))
+        watch = (
+            f"sentinel monitor main 127.0.0.1 {primary.port} 1",
+            "sentinel down-after-milliseconds main 300",
+            "sentinel failover-timeout main 2000",
+        )
+        watcher = stack.enter_context(
+            Valkey.start(tmp_path / "sentinel", appendonly=None, config=watch, args=("--sentinel",))
+        )
+        yield f"redis+sentinel://127.0.0.1:{watcher.port}/main", primary, replica
+
+
+async def test_sentinel_leads_to_the_new_primary(sentinel: tuple[str, Valkey, Valkey]) -> None:
+    """When the primary dies, the client comes to the server that has taken over."""
+    url, primary, replica = sentinel
+    follower = Redis.from_url(replica.url)
+    deadline = soon(20)
+    while (await follower.info("replication")).get("master_link_status") != "up":
+        deadline.require()
+        await asyncio.sleep(0.05)
+    await follower.aclose()
+    client = RedisClient(parse_url(url))
+    await until_it_answers(client)
+    primary.kill()
+    await until_it_answers(client, 40)
+    await client.close()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """Three servers that make a Cluster: the URL."""
+    with ExitStack() as stack:
+        config = ("cluster-enabled yes", "cluster-node-timeout 2000")
+        nodes = [stack.enter_context(Valkey.start(tmp_path / f"n{number}", config=config)) for number in range(3)]
+        yield "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+
+
+async def test_a_cluster_runs_scripts_in_each_shard(cluster: str) -> None:
+    """Scripts on keys of every bucket reach the shard that has them."""
+    hosts = parse_url(cluster).hosts
+    nodes: list[Any] = [Redis(host=host, port=port) for host, port in hosts]
+    for number, node in enumerate(nodes):
+        first, last = 16384 * number // 3, 16384 * (number + 1) // 3 - 1
+        await node.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+        for _, port in hosts:
+            await node.execute_command("CLUSTER", "MEET", "127.0.0.1", port)
+    deadline = soon(30)
+    for node in nodes:
+        while b"cluster_state:ok" not in bytes(str(await node.execute_command("CLUSTER", "INFO")), "utf-8"):
+            deadline.require()
+            await asyncio.sleep(0.05)
+        await node.aclose()
+    client = RedisClient(parse_url(cluster))
+    for bucket in range(64):
+        key = b"rollonce{%02x}" % bucket
+        assert await client.script(ECHO, (key,), (b"x",), soon()) == [1, b"x"]
+    assert await client.size(soon()) == 64
+    await client.close()
