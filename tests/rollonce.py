@@ -28,7 +28,14 @@ from tests.controlplane.process import ManagedProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_CRD = ROOT / "tests" / "e2e" / "crd.yaml"
+DELIVERY_LABEL = "jangar.proompteng.ai/delivery-id"
 
+_PROBE = """
+apiVersion: orchestration.proompteng.ai/v1alpha1
+kind: OrchestrationRun
+metadata: {name: probe}
+spec: {orchestrationRef: {name: probe}, deliveryId: probe}
+"""
 _HOST = "127.0.0.1"
 _NAMES = ServingNames("rollonce", "rollonce", hosts=("localhost",), addresses=(ip_address(_HOST),))
 
@@ -131,6 +138,13 @@ class Installation:
     def register(self) -> None:
         """Apply the webhook configurations, and wait until the API server acts on them."""
         self.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=self.configurations())
+        self.plane.wait_for(self._is_called, what="the API server to call the webhooks")
+
+    def _is_called(self) -> bool:
+        tried = self.plane.kubectl(
+            "create", "--dry-run=server", "-o", "json", "-n", "default", "-f", "-", input=_PROBE, check=False
+        )
+        return tried.returncode == 0 and DELIVERY_LABEL in tried.stdout
 
     def unregister(self) -> None:
         """Delete the webhook configurations."""

@@ -1,0 +1,106 @@
+"""What is remembered survives whatever is killed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.controlplane.commands import Result
+from tests.e2e.objects import RUNS, Object, config_map, deployment, run, runs, template_annotations
+from tests.e2e.raw import RUNS_PATH, body, raw_client
+from tests.rollonce import Installation
+from tests.valkey import Valkey
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane that calls no other server than the one that is killed."""
+    with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
+        yield running
+
+
+@pytest.fixture
+def fragile(plane: ControlPlane, valkey: Valkey, tmp_path: Path) -> Iterator[Installation]:
+    """A server and a store, to be killed."""
+    with Installation.start(plane, tmp_path / "servers", redis_url=valkey.url) as running:
+        yield running
+
+
+def create(plane: ControlPlane, namespace: str, manifest: Object) -> Result:
+    """Run `kubectl create`."""
+    return plane.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(manifest), check=False)
+
+
+def test_a_record_survives_kill_9_of_the_store(
+    plane: ControlPlane, namespace: str, fragile: Installation, valkey: Valkey
+) -> None:
+    """Only Redis knows of a run that was deleted; killed and restarted, it still does."""
+    assert create(plane, namespace, run("d", name="first")).returncode == 0
+    plane.kubectl("delete", RUNS, "first", "-n", namespace)
+    valkey.kill()
+    valkey.restart()
+    refused = create(plane, namespace, run("d", name="second"))
+    assert "(AlreadyExists)" in refused.stderr
+    assert "first" in refused.stderr
+    assert fragile.replicas[0].process.running
+
+
+def test_a_record_survives_kill_9_of_the_server(plane: ControlPlane, namespace: str, fragile: Installation) -> None:
+    """The server keeps nothing to itself."""
+    assert create(plane, namespace, run("d", name="first")).returncode == 0
+    plane.kubectl("delete", RUNS, "first", "-n", namespace)
+    fragile.replicas[0].process.kill()
+    fragile.replicas[0].process.restart()
+    refused = create(plane, namespace, run("d", name="second"))
+    assert "(AlreadyExists)" in refused.stderr
+    assert "first" in refused.stderr
+
+
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
+async def test_without_a_store_a_named_create_is_asked_to_come_again(
+    plane: ControlPlane, namespace: str, fragile: Installation, valkey: Valkey, fault: str
+) -> None:
+    """A program reads 503 with a time to wait, as an answer of ours and not as a call that failed."""
+    if fault == "killed":
+        valkey.kill()
+    else:
+        valkey.freeze()
+    async with raw_client(plane.kubeconfig) as client:
+        reply = await client.create(RUNS_PATH.format(namespace), run("d", name="first"))
+        assert (reply.status, body(reply)["reason"]) == (503, "ServiceUnavailable")
+        assert reply.retry_after
+        assert body(reply)["details"]["retryAfterSeconds"] == reply.retry_after
+        assert "denied the request" in body(reply)["message"]
+        assert fragile.replicas[0].health("/readyz")[0] == 200
+    assert runs(plane, namespace) == []
+
+
+def test_without_a_store_a_generated_name_goes_on_once(
+    plane: ControlPlane, namespace: str, fragile: Installation, valkey: Valkey
+) -> None:
+    """Storage itself keeps the deterministic name unique, with Redis or without."""
+    valkey.kill()
+    assert create(plane, namespace, run("d", prefix="build-")).returncode == 0
+    refused = create(plane, namespace, run("d", prefix="build-"))
+    assert "(AlreadyExists)" in refused.stderr
+    assert len(runs(plane, namespace)) == 1
+    assert fragile.replicas[0].process.running
+
+
+def test_a_deployment_can_be_written_while_the_server_is_dead(
+    plane: ControlPlane, namespace: str, fragile: Installation
+) -> None:
+    """A server that is down holds up nobody's Deployment; a run with a deliveryId it does, by its name."""
+    fragile.replicas[0].process.kill()
+    plane.apply(
+        [config_map("settings", color="blue"), deployment("plain"), deployment(configmaps="settings")],
+        namespace=namespace,
+    )
+    assert template_annotations(plane, namespace) == {}
+    refused = create(plane, namespace, run("d", name="first"))
+    assert "rollonce.proompteng.ai" in refused.stderr
+    assert runs(plane, namespace) == []
