@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -65,14 +65,14 @@ FILES: Final = (
 )
 
 
-def outdated() -> list[tuple[Path, str]]:
+def outdated(files: Sequence[Generated], root: Path) -> list[tuple[Path, str]]:
     """Return each file that differs from what the code makes, with the difference."""
     found = []
-    for file in FILES:
+    for file in files:
         wanted = file.make()
         held = file.path.read_text(encoding="utf-8") if file.path.exists() else ""
         if held != wanted:
-            name = str(file.path.relative_to(ROOT))
+            name = str(file.path.relative_to(root))
             lines = difflib.unified_diff(
                 held.splitlines(keepends=True), wanted.splitlines(keepends=True), name, f"{name} (from the code)"
             )
@@ -80,22 +80,22 @@ def outdated() -> list[tuple[Path, str]]:
     return found
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], *, files: Sequence[Generated] = FILES, root: Path = ROOT) -> int:
     """Write the files; with `--check` only compare, and fail if one differs."""
     if arguments == ["--check"]:
-        differing = outdated()
+        differing = outdated(files, root)
         for _, difference in differing:
             sys.stdout.write(difference)
         print(
-            f"{len(differing)} of {len(FILES)} generated files are out of date; run `make generate`."
+            f"{len(differing)} of {len(files)} generated files are out of date; run `make generate`."
             if differing
-            else f"All {len(FILES)} generated files are up to date."
+            else f"All {len(files)} generated files are up to date."
         )
         return 1 if differing else 0
-    for file in FILES:
+    for file in files:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         file.path.write_text(file.make(), encoding="utf-8")
-        print(f"wrote {file.path.relative_to(ROOT)}")
+        print(f"wrote {file.path.relative_to(root)}")
     return 0
 
 
