@@ -29,6 +29,7 @@ class Balancer:
     def __init__(self, ports: Sequence[int] = ()) -> None:
         self.ports = tuple(ports)
         self.port = 0
+        self._frozen = False
         self._turn = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -44,6 +45,14 @@ class Balancer:
         self._thread.join()
         self._loop.close()
 
+    def cut(self) -> None:
+        """Close every connection that there is; new ones are taken as before."""
+        self._call(self._cut())
+
+    def freeze(self) -> None:
+        """Pass nothing on any more, in either direction, until the end."""
+        self._frozen = True
+
     def __enter__(self) -> Self:
         return self
 
@@ -57,9 +66,13 @@ class Balancer:
 
     async def _close(self) -> None:
         self._server.close()
-        for task in tuple(self._tasks):
+        await self._cut()
+
+    async def _cut(self) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -71,7 +84,7 @@ class Balancer:
                 return
             upstream_reader, upstream_writer = connection
             try:
-                await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
+                await asyncio.gather(self._pump(reader, upstream_writer), self._pump(upstream_reader, writer))
             finally:
                 upstream_writer.close()
         except asyncio.CancelledError:
@@ -88,10 +101,11 @@ class Balancer:
                 return await asyncio.open_connection(_HOST, ports[(start + offset) % len(ports)])
         return None
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(_CHUNK):
+                if self._frozen:
+                    await asyncio.Event().wait()
+                writer.write(data)
+                await writer.drain()
+            writer.write_eof()
