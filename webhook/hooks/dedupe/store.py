@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from importlib.resources import files
 from typing import Final, Protocol, cast
@@ -113,7 +113,7 @@ class Store:
 
         Args:
             key: The delivery.
-            record: What to write; the store puts its own time into `reserved_at`.
+            record: What to write, its `reserved_at` 0; the store puts its own time there.
             ttl: For how long, in ms.
             deadline: For the answer.
             instead_of: What was seen before it was proved that no run of the delivery can exist.
@@ -126,7 +126,7 @@ class Store:
             RESERVE,
             (key.record_key, mark_key(key.bucket)),
             (
-                encode(replace(record, reserved_at=0)),
+                encode(record),
                 ttl,
                 instead_of.raw if instead_of else b"",
                 instead_of.mark.raw if instead_of else b"",

@@ -69,12 +69,11 @@ def confirmed(
         if record.uid != uid or not run.phase or record.phase == run.phase:
             return None
         return replace(record, phase=run.phase)
-    same = record is not None and record.uid == uid
     return Record(
         state=State.CONFIRMED,
         name=run.name,
         uid=uid,
-        request_uid=record.request_uid if record is not None and same else NO_UID,
+        request_uid=NO_UID,
         fingerprint=fingerprint(run.parameters),
         created_at=run.created_at,
         reserved_at=record.reserved_at if record is not None else 0,

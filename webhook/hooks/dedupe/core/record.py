@@ -7,20 +7,22 @@ Layout of version 1, all numbers big-endian:
          1      1  state: 1 reserved, 2 confirmed, 3 forgotten
          2      6  reserved at, ms since 1970 by the store's clock (written by the script)
          8     16  uid of the run
-        24     16  uid of the request that reserved
-        40      8  fingerprint of the parameters
-        48      5  run created at, s since 1970 by the API server's clock, 0 if unknown
-        53    1+n  phase last seen
+        24     16  uid of the request that reserved; only in a reservation
+         …      8  fingerprint of the parameters
+         …      5  run created at, s since 1970 by the API server's clock, 0 if unknown
+         …    1+n  phase last seen
          …    1+n  name of the run
          …     21  only after a `forget`: created at (5) and uid (16) of the newest run that was forgotten
 
-The first 40 bytes are where they are in every version, since the scripts look at them. A release that brings version
-n+1 reads n and n+1 and still writes n; the release after it writes n+1. So replicas of two releases always agree.
+The first 40 bytes of a reservation are where they are in every version, since the scripts look at them. A release that
+brings version n+1 reads n and n+1 and still writes n; the release after it writes n+1. So replicas of two releases
+always agree.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,9 +34,12 @@ from webhook.errors import StoreError
 from webhook.hooks.dedupe.core.fingerprint import FINGERPRINT_LENGTH
 
 VERSION: Final = 1
-_HEAD: Final = struct.Struct(f">BB6s16s16s{FINGERPRINT_LENGTH}s5s")
+_HEAD: Final = struct.Struct(">BB6s16s")
+_REQUEST_LENGTH: Final = 16
+_FACTS: Final = struct.Struct(f">{FINGERPRINT_LENGTH}s5s")
 _FORGOTTEN: Final = struct.Struct(">5s16s")
 _PHASE_LIMIT: Final = 32
+_CANONICAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 class UnreadableRecordError(StoreError):
@@ -70,7 +75,7 @@ class Record:
         state: Reserved, confirmed or forgotten.
         name: Of the run, at most 253 characters.
         uid: Of the run, canonical (see `canonical_uid`).
-        request_uid: Of the admission request that reserved, canonical; the zero UUID if there was none.
+        request_uid: Of the admission request that reserved, canonical; `NO_UID` in all but a reservation.
         fingerprint: 8 bytes over `spec.parameters`.
         created_at: When the run was created, s since 1970 by the API server's clock; 0 if unknown.
         reserved_at: When it was reserved, ms since 1970 by the store's clock; 0 until the store has written it.
@@ -95,6 +100,8 @@ def canonical_uid(uid: str) -> str:
     The API server's uids are UUIDs. Any other string is legal by the API and is hashed into one, so that a record has
     a fixed place for it and comparing still works.
     """
+    if _CANONICAL.fullmatch(uid):
+        return uid
     try:
         return str(UUID(uid))
     except ValueError:
@@ -104,26 +111,24 @@ def canonical_uid(uid: str) -> str:
 NO_UID: Final = str(UUID(int=0))
 
 
+def _token(uid: str) -> bytes:
+    return bytes.fromhex(uid.replace("-", ""))
+
+
 def encode(record: Record) -> bytes:
     """Write a record in the current version."""
     phase = record.phase.encode()[:_PHASE_LIMIT].decode(errors="ignore").encode()
     name = record.name.encode()
     return b"".join(
         (
-            _HEAD.pack(
-                VERSION,
-                record.state,
-                record.reserved_at.to_bytes(6, "big"),
-                UUID(record.uid).bytes,
-                UUID(record.request_uid).bytes,
-                record.fingerprint,
-                record.created_at.to_bytes(5, "big"),
-            ),
+            _HEAD.pack(VERSION, record.state, record.reserved_at.to_bytes(6, "big"), _token(record.uid)),
+            _token(record.request_uid) if record.state is State.RESERVED else b"",
+            _FACTS.pack(record.fingerprint, record.created_at.to_bytes(5, "big")),
             bytes((len(phase),)),
             phase,
             bytes((len(name),)),
             name,
-            _FORGOTTEN.pack(record.forgotten.created_at.to_bytes(5, "big"), UUID(record.forgotten.uid).bytes)
+            _FORGOTTEN.pack(record.forgotten.created_at.to_bytes(5, "big"), _token(record.forgotten.uid))
             if record.forgotten
             else b"",
         )
@@ -131,11 +136,17 @@ def encode(record: Record) -> bytes:
 
 
 def _decode_1(data: bytes) -> Record:
-    _, state, reserved_at, uid, request_uid, fingerprint, created_at = _HEAD.unpack_from(data)
-    phase, rest = _short_text(data[_HEAD.size :])
+    _, number, reserved_at, uid = _HEAD.unpack_from(data)
+    state = State(number)
+    rest = data[_HEAD.size :]
+    request_uid = bytes(_REQUEST_LENGTH)
+    if state is State.RESERVED:
+        request_uid, rest = rest[:_REQUEST_LENGTH], rest[_REQUEST_LENGTH:]
+    fingerprint, created_at = _FACTS.unpack_from(rest)
+    phase, rest = _short_text(rest[_FACTS.size :])
     name, rest = _short_text(rest)
     return Record(
-        state=State(state),
+        state=state,
         name=name,
         uid=str(UUID(bytes=uid)),
         request_uid=str(UUID(bytes=request_uid)),

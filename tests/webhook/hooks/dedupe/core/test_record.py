@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.hooks.dedupe.core.record import (
+    NO_UID,
     READERS,
     VERSION,
     Forgotten,
@@ -35,7 +36,7 @@ RECORDS = st.builds(
     reserved_at=st.integers(0, 2**48 - 1),
     phase=st.text(max_size=8),
     forgotten=st.none() | st.builds(Forgotten, created_at=SECONDS, uid=UIDS),
-)
+).map(lambda record: record if record.state is State.RESERVED else replace(record, request_uid=NO_UID))
 
 
 @given(RECORDS)
