@@ -1,0 +1,106 @@
+"""The command line as a process: exit codes, messages, and what it prints."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def rollonce(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, without the settings of whoever runs the tests."""
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith(("ROLLONCE_", "KUBE", "JANGAR_"))
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "webhook", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=inherited | environment,
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("serve", "-h"), ("webhooks", "--help")])
+def test_help_is_help(arguments: tuple[str, ...]) -> None:
+    """Asking for help succeeds and says how the command is used."""
+    done = rollonce(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: rollonce")
+
+
+def test_the_version_is_the_package_s() -> None:
+    """The version is that of pyproject.toml."""
+    version = (ROOT / "pyproject.toml").read_text().partition('version = "')[2].partition('"')[0]
+    assert version in rollonce("--version").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (("fly",), {}, "No such command"),
+        (("serve", "--fly"), {}, "No such option"),
+        (("serve", "--listen", "here"), {}, "flag --listen: 'here' is not a valid listen: give host:port"),
+        (("serve",), {"ROLLONCE_DRAIN": "soon"}, "environment variable ROLLONCE_DRAIN: 'soon' is not a valid drain"),
+        (
+            ("serve",),
+            {"JANGAR_ORCHESTRATION_DEDUPE_RETENTION_DAYS": "0"},
+            "JANGAR_ORCHESTRATION_DEDUPE_RETENTION_DAYS: '0' is not a valid dedupe.retentionDays",
+        ),
+        (("serve", "--redis-url", "http://hush:hush@x"), {}, "the value is not a valid redis.url"),
+        (("serve", "--config", "none.yaml"), {}, "Cannot read the settings file none.yaml"),
+        (("webhooks",), {}, "--service NAMESPACE/NAME or --url"),
+        (("webhooks", "--service", "name"), {}, "'name' is not NAMESPACE/NAME"),
+        (("webhooks", "--url", "https://h", "--ca-file", "none.pem"), {}, "Cannot read none.pem"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_a_line(
+    arguments: tuple[str, ...], environment: dict[str, str], said: str
+) -> None:
+    """Exit code 2, nothing on standard output, and the reason on standard error, without a traceback or a secret."""
+    done = rollonce(*arguments, **environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hush" not in done.stderr
+
+
+def test_the_configurations_are_printed(tmp_path: Path) -> None:
+    """Two documents of valid YAML that name the Service and hold the bundle."""
+    (tmp_path / "ca.crt").write_text("bundle")
+    done = rollonce("webhooks", "--service", "ns/svc", "--ca-file", str(tmp_path / "ca.crt"), "--name", "mine")
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all(done.stdout))
+    assert [document["kind"] for document in documents] == [
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+    ]
+    for document in documents:
+        assert document["metadata"]["name"] == "mine"
+        for webhook in document["webhooks"]:
+            client_config = webhook["clientConfig"]
+            assert (client_config["service"]["namespace"], client_config["service"]["name"]) == ("ns", "svc")
+            assert client_config["caBundle"] == "YnVuZGxl"
+            assert webhook["timeoutSeconds"] <= 5
+
+
+def test_a_closed_pipe_is_no_failure_to_shout_about() -> None:
+    """`rollonce … | head -1` ends quietly."""
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m webhook webhooks --service a/b | head -n 1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout == "---\n"
+    assert done.stderr == ""
