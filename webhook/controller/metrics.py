@@ -48,7 +48,7 @@ class WatchMetrics:
         self.lists = Counter("rollonce_watch_lists", "Complete lists read.", ["resource"], registry=registry)
         self.failures = Counter(
             "rollonce_watch_failures",
-            "Lists and watches that failed, by reason (gone, refused, broken, garbage).",
+            "Lists and watches that failed, by reason (gone, refused, broken), and odd objects (object).",
             ["resource", "reason"],
             registry=registry,
         )
