@@ -89,6 +89,28 @@ class Rotator:
             await self._store.write(self._after(step, stored, now), over=stored)
         return Progress(step, state=stored.state, problem=stored.problem)
 
+    async def make_first(self) -> bool:
+        """Makes the CA where there is no Secret at all, for a replica that starts before any rotator.
+
+        Needs `get` on the Secret and on the configurations, and `create` of Secrets, but no right to change either.
+
+        Returns:
+            Whether it was made here; False where there is a Secret, whatever is in it.
+
+        Raises:
+            ConflictError: Somebody else made it at the same moment.
+            CertificateError: The API server was not there or refused.
+        """
+        stored = await self._store.read()
+        if stored.version is not None:
+            return False
+        configurations = await self._injector.observe()
+        now = self._clock()
+        published = tuple(webhook.bundle for one in configurations for webhook in one.webhooks)
+        step = plan(None, published, now=now, settings=self._settings)
+        await self._store.write(self._after(step, stored, now), over=stored)
+        return True
+
     async def run(self, *, sleep: Sleep, chance: Chance, report: Callable[[Progress], None]) -> None:
         """Runs until it is cancelled.
 

@@ -7,6 +7,7 @@ A wrong value is refused at the start with the setting's name, where the value c
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,8 @@ def read_file(path: Path) -> Mapping[str, Any]:
 
 
 def _kebab(name: str) -> str:
-    return "".join("-" if c == "." else f"-{c.lower()}" if c.isupper() else c for c in name)
+    # A run of capitals is one word: `clientCA` is `client-ca`.
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).replace(".", "-").lower()
 
 
 def _flatten(tree: Mapping[str, Any], *, structured: frozenset[str], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from webhook import values
+from webhook.certificates.settings import TlsMode
 from webhook.clients.redis import RedisUrl, parse_url
 from webhook.config import Setting, Values, read_file
 from webhook.errors import ConfigurationError
@@ -49,6 +50,56 @@ CONTEXT = Setting("context", values.text_value, "", "Context of the kubeconfig; 
 LOG_LEVEL = Setting("log.level", values.one_of(*LEVELS), "info", f"The least that is logged: {', '.join(LEVELS)}.")
 LOG_FORMAT = Setting(
     "log.format", values.one_of("json", "console"), "json", "Form of the log: json for programs, console for people."
+)
+NAMESPACE = Setting(
+    "namespace", values.dns_label_or_none, "", "Our own namespace; by default that of the pod.", "POD_NAMESPACE"
+)
+SERVICE = Setting("service", values.dns_label, "rollonce", "The Service by which the API server calls us.")
+CLUSTER_DOMAIN = Setting("clusterDomain", values.text_value, "cluster.local", "The cluster's DNS domain.")
+CONFIGURATIONS = Setting(
+    "webhooks.names", values.words, "rollonce", "Names of the webhook configurations, mutating and validating."
+)
+WEBHOOKS_URL = Setting(
+    "webhooks.url",
+    values.https_url,
+    "",
+    "Where the configurations call us by URL instead of by the Service: https://host:port.",
+)
+TLS_MODE = Setting(
+    "tls.mode",
+    values.choice(TlsMode),
+    "auto",
+    "Who makes the serving certificate: self-managed (rollonce), files, secret (cert-manager or you), or auto: files "
+    "if they are given, otherwise self-managed.",
+)
+TLS_SECRET = Setting(
+    "tls.secret", values.text_value, "rollonce-tls", "In mode secret: the Secret with tls.crt, tls.key."
+)
+TLS_CA_SECRET = Setting("tls.caSecret", values.text_value, "rollonce-ca", "In mode self-managed: the CA's Secret.")
+TLS_EXTRA_NAMES = Setting(
+    "tls.extraNames", values.words, "", "In mode self-managed: more DNS names and IP addresses that we are called by."
+)
+_DAY = 86_400.0
+TLS_CA_LIFETIME = Setting(
+    "tls.caLifetime", values.duration_between(60, 3650 * _DAY), "8760h", "In mode self-managed: how long a CA lives."
+)
+TLS_LEAF_LIFETIME = Setting(
+    "tls.leafLifetime",
+    values.duration_between(2, 365 * _DAY),
+    "24h",
+    "In mode self-managed: how long a serving certificate lives; the same for all programs.",
+)
+TLS_SETTLE = Setting(
+    "tls.settle",
+    values.duration_between(0, 3600),
+    "1m",
+    "In mode self-managed: how long a new CA is published before it signs.",
+)
+TLS_MARGIN = Setting(
+    "tls.margin",
+    values.duration_between(0, _DAY),
+    "10m",
+    "In mode self-managed: by how much clocks may differ.",
 )
 TLS_CERTIFICATE = Setting(
     "tls.certificate", values.optional_path, "", "PEM file of the serving certificate and its chain."
@@ -101,17 +152,37 @@ DEDUPE_NAMESPACES = Setting(
     "",
     "Namespaces whose runs are read when the store has lost its memory; by default all, which needs a right on all.",
 )
+LEASE = Setting(
+    "controller.lease", values.text_value, "rollonce-controller", "The Lease that the controllers elect by."
+)
 
 LOGGING: Final = (LOG_LEVEL, LOG_FORMAT)
 KUBERNETES: Final = (KUBECONFIG, CONTEXT)
+#: What whoever looks after self-managed certificates has to agree on.
+CERTIFICATES: Final[tuple[Setting[Any], ...]] = (
+    NAMESPACE,
+    SERVICE,
+    CLUSTER_DOMAIN,
+    CONFIGURATIONS,
+    WEBHOOKS_URL,
+    TLS_MODE,
+    TLS_CERTIFICATE,
+    TLS_KEY,
+    TLS_SECRET,
+    TLS_CA_SECRET,
+    TLS_EXTRA_NAMES,
+    TLS_CA_LIFETIME,
+    TLS_LEAF_LIFETIME,
+    TLS_SETTLE,
+    TLS_MARGIN,
+)
 SERVE: Final[tuple[Setting[Any], ...]] = (
     LISTEN,
     HEALTH_LISTEN,
     DRAIN,
     IN_FLIGHT,
     *KUBERNETES,
-    TLS_CERTIFICATE,
-    TLS_KEY,
+    *CERTIFICATES,
     TLS_MINIMUM_VERSION,
     TLS_CLIENT_CA,
     TLS_CLIENT_NAMES,
@@ -122,8 +193,9 @@ SERVE: Final[tuple[Setting[Any], ...]] = (
     DEDUPE_NAMESPACES,
     *LOGGING,
 )
-#: Every setting of every long-running program: one file serves them all.
-ALL: Final[tuple[Setting[Any], ...]] = SERVE
+CONTROLLER: Final[tuple[Setting[Any], ...]] = (HEALTH_LISTEN, *KUBERNETES, *CERTIFICATES, LEASE, *LOGGING)
+#: Every setting of every program, each once: one file serves them all.
+ALL: Final[tuple[Setting[Any], ...]] = tuple(dict.fromkeys(SERVE + CONTROLLER))
 #: Parts of the file that are no plain settings and are read, and read again, by whoever they are for.
 STRUCTURED: Final = frozenset[str]()
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 E = TypeVar("E", bound=Enum)
 
@@ -140,6 +141,27 @@ def dns_labels(text: str) -> tuple[str, ...]:
         if not _DNS_LABEL.fullmatch(name):
             raise ValueError(f"{name!r} is not a name of lower case letters, digits and '-', at most 63 long")
     return names
+
+
+def dns_label(text: str) -> str:
+    """Read one name such as that of a Service (an RFC 1123 label)."""
+    (name,) = dns_labels(text) or ("",)
+    if not name:
+        raise ValueError("give a name of lower case letters, digits and '-'")
+    return name
+
+
+def dns_label_or_none(text: str) -> str:
+    """Read a name as `dns_label` does, or nothing."""
+    return dns_label(text) if text else ""
+
+
+def https_url(text: str) -> str:
+    """Read `https://host:port`, without a path, or nothing."""
+    parts = urlsplit(text)
+    if text and (parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query):
+        raise ValueError("give https://host:port, without a path")
+    return text.rstrip("/")
 
 
 def optional_path(text: str) -> Path | None:

@@ -79,6 +79,8 @@ class AdmissionEndpoint:
         self._metrics = metrics
         self._log = log
         self._in_flight = 0
+        self.answered = 0
+        """Requests that were answered in any way."""
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -137,6 +139,7 @@ class AdmissionEndpoint:
 
     def _leave(self) -> None:
         self._in_flight -= 1
+        self.answered += 1
         self._metrics.in_flight.dec()
         if not self._in_flight:
             self._idle.set()

@@ -85,7 +85,7 @@ async def server() -> AsyncIterator[Server]:
     yield made
     hook.gate.set()
     await made.client.close()
-    await listener.runner.cleanup()
+    await listener.close()
 
 
 async def test_answers_a_review(server: Server) -> None:

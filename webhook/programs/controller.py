@@ -1,0 +1,80 @@
+"""`rollonce controller`: what admission alone cannot do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from webhook import options
+from webhook.certificates.metrics import RotationMetrics
+from webhook.certificates.rotation import Rotation
+from webhook.certificates.serving import now
+from webhook.controller.core.lease import LeaseTiming
+from webhook.controller.election import Elector, Lead, Term
+from webhook.controller.metrics import ElectionMetrics
+from webhook.controller.parts import LeaderPart, Part
+from webhook.log import Logger
+from webhook.programs.background import keep_running
+from webhook.programs.process import Process
+from webhook.programs.sources import manages_itself, own_namespace, self_managed
+
+
+async def control(process: Process) -> None:
+    """Run the controller's parts until told to stop.
+
+    Raises:
+        ConfigurationError: A setting cannot work here.
+    """
+    for part in _parts(process):
+        process.background.start(part.name, part.run)
+    led = _leader_parts(process)
+    if led:
+        elector = _elector(process)
+        process.background.start("election", lambda: elector.run(_lead(led, process.log)))
+    process.starting.release()
+    process.log.info("Controlling.", led=[part.name for part in led])
+    await process.stop.wait()
+    process.readiness.start_draining()
+
+
+def _parts(_: Process) -> Sequence[Part]:
+    return ()
+
+
+def _leader_parts(process: Process) -> Sequence[LeaderPart]:
+    parts: list[LeaderPart] = []
+    if manages_itself(process.values):
+        settings = self_managed(process.values)
+        metrics = RotationMetrics(process.registry)
+        parts.append(Rotation(process.api, settings, metrics=metrics, log=process.log))
+    return parts
+
+
+def _lead(parts: Sequence[LeaderPart], log: Logger) -> Lead:
+    async def lead(term: Term) -> None:
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(keep_running(part.name, partial(part.lead, term), log))
+
+    return lead
+
+
+def _elector(process: Process) -> Elector:
+    return Elector(
+        process.api,
+        namespace=own_namespace(process.values),
+        name=process.values[options.LEASE],
+        # The host's name is the pod's; what is random tells one start from the next.
+        identity=f"{socket.gethostname()}_{secrets.token_hex(4)}",
+        timing=LeaseTiming(),
+        clock=time.monotonic,
+        wall_clock=now,
+        chance=random.random,
+        log=process.log,
+        metrics=ElectionMetrics(process.registry),
+    )
