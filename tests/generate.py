@@ -12,7 +12,7 @@ from typing import Any, Final
 from webhook import options
 from webhook.admission.registration import Deployment, ServiceEndpoint, configurations
 from webhook.app import registrations
-from webhook.cli import dump
+from webhook.commands.common import dump
 from webhook.config import Setting
 
 ROOT: Final = Path(__file__).resolve().parent.parent

@@ -1,122 +1,72 @@
 """The command line: `rollonce serve`, and what people and scripts ask.
 
 What goes wrong on purpose ends as one line on standard error and an exit code: 2 where the command line or a setting is
-wrong, 1 for everything else, 130 for Ctrl-C.
+wrong, 1 for everything else, 130 for Ctrl-C. A command is loaded when it is called, since the clients of
+Kubernetes and Redis alone take half a second.
 """
 
 from __future__ import annotations
 
-import base64
+import importlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Final
 
 import click
-import yaml
 
-from webhook import options
-from webhook.admission import registration
-from webhook.config import Setting
 from webhook.errors import ConfigurationError, RollonceError
 
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
-
-USAGE_EXIT = 2
-FAILURE_EXIT = 1
-INTERRUPT_EXIT = 130
+FAILURE_EXIT: Final = 1
+USAGE_EXIT: Final = 2
+INTERRUPT_EXIT: Final = 130
 
 
-def settings_options(settings: Iterable[Setting[Any]]) -> Callable[[CommandT], CommandT]:
-    """Give a command an option for each setting, and `--config` for a file of them."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command that has not been loaded.
 
-    def decorate(command: CommandT) -> CommandT:
-        for setting in reversed(tuple(settings)):
-            variables = ", ".join(setting.variables)
-            shown = f" Default: {setting.default}." if setting.default else ""
-            command = click.option(
-                setting.flag,
-                setting.parameter,
-                default=None,
-                metavar="VALUE",
-                help=f"{setting.help}{shown} [{variables}]",
-            )(command)
-        return click.option(
-            "--config",
-            type=click.Path(path_type=Path, dir_okay=False),
-            default=None,
-            help="YAML file with settings; flags and environment variables go before it.",
-        )(command)
+    Attributes:
+        module: Where it is, below `webhook.commands`; the command has the name that it is called by there.
+        help: Its line in the list of commands.
+    """
 
-    return decorate
+    module: str
+    help: str
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+COMMANDS: Final = {
+    "serve": Entry("serve", "Serve admission reviews over TLS."),
+    "controller": Entry("controller", "Rotate certificates, and do what else admission alone cannot."),
+    "webhooks": Entry("webhooks", "Print the webhook configurations, for `kubectl apply -f -`."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that loads a command when it is called, and lists commands without loading them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the commands in the order in which they are declared."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Load a command."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(f"webhook.commands.{entry.module}"), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - a name in the table above that leads elsewhere
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="rollonce", prog_name="rollonce")
 def cli() -> None:
     """One rollout for each change of configuration, one run for each delivery."""
-
-
-@cli.command()
-@settings_options(options.SERVE)
-def serve(config: Path | None, **flags: str | None) -> None:
-    """Serve admission reviews over TLS.
-
-    The server needs no leader: run two or more. It ends on SIGTERM after having drained, and at once on a second one.
-    """
-    values = options.resolve(flags, config=config)
-    # Imported here, since the Kubernetes client alone takes a quarter of a second.
-    from webhook.app import run_server  # noqa: PLC0415
-
-    run_server(values)
-
-
-@cli.command("webhooks")
-@click.option("--service", metavar="NAMESPACE/NAME", default="", help="The Service that the API server is to call.")
-@click.option("--url", metavar="URL", default="", help="Instead of a Service: https://host:port of a server outside.")
-@click.option(
-    "--ca-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    help="PEM bundle that the server's certificate chains to; by default it is left to be injected.",
-)
-@click.option("--name", default="rollonce", show_default=True, help="Name of the configurations.")
-@click.option(
-    "--controller", metavar="NAMESPACE/NAME", default="", help="ServiceAccount whose own writes are not sent."
-)
-def webhooks(service: str, url: str, ca_file: Path | None, name: str, controller: str) -> None:
-    """Print the webhook configurations, for `kubectl apply -f -`."""
-    if bool(service) == bool(url):
-        raise ConfigurationError("Give either --service NAMESPACE/NAME or --url https://host:port.")
-    from webhook.app import registrations  # noqa: PLC0415 - see serve
-
-    deployment = registration.Deployment(
-        endpoint=registration.UrlEndpoint(url) if url else registration.ServiceEndpoint(*_namespaced(service)),
-        ca_bundle=base64.b64encode(_read(ca_file)).decode() if ca_file else "",
-        configuration_name=name,
-    )
-    account = "system:serviceaccount:{}:{}".format(*_namespaced(controller)) if controller else ""
-    documents = registration.configurations(registrations(controller=account), deployment)
-    click.echo(dump(documents), nl=False)
-
-
-def dump(documents: Iterable[Mapping[str, Any]]) -> str:
-    """Write documents as one YAML stream."""
-    return yaml.safe_dump_all(documents, sort_keys=False, explicit_start=True, width=1000)
-
-
-def _namespaced(text: str) -> tuple[str, str]:
-    namespace, separator, name = text.partition("/")
-    if not separator or not namespace or not name:
-        raise ConfigurationError(f"{text!r} is not NAMESPACE/NAME.")
-    return namespace, name
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"Cannot read {path}: {error.strerror}.") from None
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,1 @@
+"""The commands of `rollonce`, a module each; `webhook.cli` loads a module only when its command is called."""
