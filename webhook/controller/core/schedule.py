@@ -1,0 +1,188 @@
+"""When which key is worked on: the rules of a work queue, without tasks and without a clock of its own.
+
+The rules are client-go's (`k8s.io/client-go/util/workqueue`), and one more:
+
+- A key is handed out to one at a time. What is added meanwhile is handed out again afterwards, once, however often it
+  was added: who works on a key looks at the state of the world, not at what happened to it.
+- After a failure a key comes back later and later, until it is forgotten.
+- A change is left to settle, since others often follow; but not past a ceiling, since others can follow for ever.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from webhook.controller.core.pacing import Backoff
+
+K = TypeVar("K", bound=Hashable)
+
+_NEVER: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """How long a change waits for others; seconds.
+
+    Attributes:
+        settle: After the last change.
+        ceiling: After the first change, at most.
+    """
+
+    settle: float = 0.0
+    ceiling: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would wait for less than nothing."""
+        if not 0 <= self.settle <= self.ceiling:
+            raise ValueError("settle must not be below 0, nor above the ceiling")
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is known of one key; times are infinite where there is nothing to wait for.
+
+    Attributes:
+        first_change: When the oldest change came that nobody has been handed the key for.
+        last_change: When the newest came.
+        alarm: When somebody wants it to be looked at in any case.
+        retry: When it is tried again after a failure.
+        failures: In a row.
+        working: Whether somebody has been handed the key.
+        queued: The time of the key's valid place in the heap. It may be too early, never too late.
+    """
+
+    first_change: float = _NEVER
+    last_change: float = _NEVER
+    alarm: float = _NEVER
+    retry: float = _NEVER
+    failures: int = 0
+    working: bool = False
+    queued: float = _NEVER
+
+    def due(self, settling: Settling) -> float:
+        settled = min(self.last_change + settling.settle, self.first_change + settling.ceiling)
+        return min(settled, self.alarm, self.retry)
+
+
+@dataclass(slots=True)
+class Schedule(Generic[K]):
+    """The keys of one queue. All times are seconds of one monotonic clock, which is handed in.
+
+    Attributes:
+        settling: How changes are left to settle.
+        backoff: How long keys wait after failures.
+    """
+
+    settling: Settling = field(default_factory=Settling)
+    backoff: Backoff = field(default_factory=Backoff)
+    _entries: dict[K, _Entry] = field(default_factory=dict)
+    _heap: list[tuple[float, int, K]] = field(default_factory=list)
+    _turn: int = 0
+    _working: int = 0
+
+    def __len__(self) -> int:
+        """How many keys wait, are worked on, or are remembered for their failures."""
+        return len(self._entries)
+
+    @property
+    def working(self) -> int:
+        """How many keys are handed out."""
+        return self._working
+
+    def add(self, key: K, now: float) -> None:
+        """Note that something about a key has changed."""
+        entry = self._entries.setdefault(key, _Entry())
+        entry.first_change = min(entry.first_change, now)
+        entry.last_change = now
+        self._place(key, entry)
+
+    def add_at(self, key: K, moment: float) -> None:
+        """Have a key looked at no sooner than at some time; of several such times, the earliest counts."""
+        entry = self._entries.setdefault(key, _Entry())
+        entry.alarm = min(entry.alarm, moment)
+        self._place(key, entry)
+
+    def retry(self, key: K, now: float, chance: float) -> float:
+        """Have a key tried again after a failure; a change brings it back sooner.
+
+        Returns:
+            The seconds until then; `chance`, from 0 to 1, is in them.
+        """
+        entry = self._entries.setdefault(key, _Entry())
+        wait = self.backoff.delay(entry.failures, chance)
+        entry.failures += 1
+        entry.retry = now + wait
+        self._place(key, entry)
+        return wait
+
+    def forget(self, key: K) -> None:
+        """Note that the work on a key succeeded: its failures do not count any more, nor is it to be tried again."""
+        if entry := self._entries.get(key):
+            entry.failures, entry.retry = 0, _NEVER
+            self._drop_if_idle(key, entry)
+
+    def take(self, now: float) -> K | None:
+        """Hand out the key that has been due for longest, or None; to be followed by `done`."""
+        key = self._first()
+        if key is None or (entry := self._entries[key]).due(self.settling) > now:
+            return None
+        heapq.heappop(self._heap)
+        entry.queued = _NEVER
+        entry.first_change = entry.last_change = entry.retry = _NEVER
+        if entry.alarm <= now:
+            entry.alarm = _NEVER
+        entry.working = True
+        self._working += 1
+        return key
+
+    def done(self, key: K) -> None:
+        """Take back a key that was handed out.
+
+        Raises:
+            KeyError: It was not.
+        """
+        entry = self._entries.get(key)
+        if entry is None or not entry.working:
+            raise KeyError(key)
+        entry.working = False
+        self._working -= 1
+        self._place(key, entry)
+        self._drop_if_idle(key, entry)
+
+    def next_due(self) -> float | None:
+        """Return from when on `take` has a key, if nothing else happens; None for never."""
+        key = self._first()
+        return None if key is None else self._entries[key].due(self.settling)
+
+    def _place(self, key: K, entry: _Entry) -> None:
+        """Give a key a place in the heap that is not too late."""
+        due = entry.due(self.settling)
+        if not entry.working and due < entry.queued:
+            entry.queued = due
+            self._turn += 1
+            heapq.heappush(self._heap, (due, self._turn, key))
+
+    def _first(self) -> K | None:
+        """Mend the head of the heap until it is valid and not too early; return its key."""
+        while self._heap:
+            queued, _, key = self._heap[0]
+            entry = self._entries.get(key)
+            if entry is None or entry.queued != queued or entry.working:
+                heapq.heappop(self._heap)
+                continue
+            due = entry.due(self.settling)
+            if due <= queued:
+                return key
+            # It was put off: each key is moved at most once for each time that it came to the head.
+            heapq.heappop(self._heap)
+            entry.queued = _NEVER
+            self._place(key, entry)
+            self._drop_if_idle(key, entry)
+        return None
+
+    def _drop_if_idle(self, key: K, entry: _Entry) -> None:
+        if not entry.working and not entry.failures and entry.due(self.settling) == _NEVER:
+            del self._entries[key]
