@@ -151,14 +151,25 @@ async def test_a_gitops_apply_can_drop_and_restore_what_was_injected(
 
 
 async def test_rubbish_in_a_bundle_is_replaced(plane: ControlPlane, api: RealApi, name: str) -> None:
-    """It is nobody's certificate."""
-    entry = webhook("a.example.org", client=service("ns"), namespace=name)
+    """It is nobody's certificate, though the API server takes it."""
+    entry = webhook("a.example.org", client=service("ns") | {"caBundle": "cnViYmlzaA=="}, namespace=name)
     plane.apply([configuration("Validating", name, entry)])
+    assert bundles(plane, "validating", name) == {"a.example.org": b"rubbish"}
     injector = Injector(api, Target("ns", "rollonce", validating=(name,)))
     (read,) = await injector.observe()
     assert read.webhooks[0].bundle == Bundle()
     await injector.inject(lambda: always(OLD))
     assert bundles(plane, "validating", name) == {"a.example.org": OLD.pem}
+
+
+async def test_a_write_without_the_right_is_named(plane: ControlPlane, api: RealApi, namespace: str, name: str) -> None:
+    """Reading alone is not enough in this mode."""
+    entry = webhook("a.example.org", client=service("ns"), namespace=name)
+    plane.apply([configuration("Validating", name, entry)])
+    (read,) = await Injector(api, Target("ns", "rollonce", validating=(name,))).observe()
+    async with connected(plane, plane.kubeconfig_for("default", namespace).read_text()) as stranger:
+        with pytest.raises(ApiRefusedError, match=f"writing the caBundle of validatingwebhookconfigurations {name}"):
+            await Injector(stranger, Target("ns", "rollonce", validating=(name,))).publish(NEW, read)
 
 
 async def test_missing_rights_are_named(plane: ControlPlane, namespace: str, name: str) -> None:

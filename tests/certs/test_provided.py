@@ -1,5 +1,6 @@
 """Provided pairs: whatever happens to the files, the last good pair stays in service."""
 
+import asyncio
 import os
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from certs.errors import (
 )
 from certs.files import LARGEST, FileSource, RawPair
 from certs.pem import KeyPair, encode_certificates
-from certs.provided import PairKeeper, PairSource
+from certs.provided import POLL_SECONDS, PairKeeper, PairSource, Provision
 from certs.tls import ServerTls
 from tests.certs.samples import DAY, NAMES, NOW, authority, foreign, pair
 
@@ -198,6 +199,31 @@ async def test_a_pair_that_tls_refuses_is_tried_again(bench: Bench) -> None:
     assert isinstance((await keeper.refresh()).error, TlsError)
     refuse = False
     assert (await keeper.refresh()).renewed
+
+
+async def test_the_loop_looks_again_and_at_once_when_woken(bench: Bench) -> None:
+    """It reports each pass, also those that failed, and ends when it is cancelled."""
+    reports = asyncio.Queue[Provision]()
+    waits = asyncio.Queue[float]()
+
+    async def sleep(seconds: float) -> None:
+        waits.put_nowait(seconds)
+        await asyncio.Event().wait()
+
+    bench.keeper.wake()
+    loop = asyncio.ensure_future(bench.keeper.run(sleep=sleep, chance=lambda: 1.0, report=reports.put_nowait))
+    async with asyncio.timeout(30):
+        assert (await reports.get()).renewed
+        assert await waits.get() == POLL_SECONDS
+        bench.crt.write_bytes(b"")
+        bench.keeper.wake()
+        assert isinstance((await reports.get()).error, PemError)
+        bench.put(NEXT)
+        bench.keeper.wake()
+        assert (await reports.get()).renewed
+    loop.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loop
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)

@@ -340,6 +340,21 @@ def test_a_replica_that_was_frozen_for_a_whole_rotation_serves_nothing_untrusted
     world.check()
 
 
+def test_a_rotator_that_was_frozen_for_a_whole_rotation_writes_nothing_old() -> None:
+    """It was about to mend a configuration, which others have mended since."""
+    run = started()
+    world = run.world
+    run.act("wipe", 0, 0)
+    frozen = world.rotator()
+    for _ in range(3):
+        next(frozen)
+    run.act("request", 0, 0)
+    run.settle_down()
+    for _ in range(3):
+        next(frozen)
+        world.check()
+
+
 def test_undisturbed_rotation() -> None:
     """Every leaf is always valid and trusted, and CAs do follow one another."""
     run = started()
