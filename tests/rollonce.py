@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import ssl
@@ -69,6 +70,21 @@ class Replica:
         return total
 
 
+@dataclass(frozen=True, slots=True)
+class SelfManaged:
+    """That the programs make the certificates, rather than the test.
+
+    Attributes:
+        namespace: Of the CA Secret and the Lease; it has to exist.
+        settings: More arguments of both programs, such as lifetimes.
+        controllers: How many controller processes.
+    """
+
+    namespace: str
+    settings: tuple[str, ...] = ()
+    controllers: int = 1
+
+
 @dataclass
 class Installation:
     """Server processes behind one address, and their webhook configurations.
@@ -80,13 +96,16 @@ class Installation:
         folder: For certificates and logs.
         balancer: The address that the API server calls.
         replicas: The server processes.
+        controllers: The controller processes, where certificates are self-managed.
     """
 
     plane: ControlPlane
     folder: Path
     authority: Authority
     balancer: Balancer
+    managed: SelfManaged | None = None
     replicas: list[Replica] = field(default_factory=list)
+    controllers: list[Replica] = field(default_factory=list)
 
     @classmethod
     def start(
@@ -100,6 +119,7 @@ class Installation:
         settings: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         register: bool = True,
+        managed: SelfManaged | None = None,
     ) -> Installation:
         """Start servers, wait until they are ready, and register them.
 
@@ -112,20 +132,21 @@ class Installation:
             settings: More arguments of `rollonce serve`.
             environment: More environment variables.
             register: Whether the webhook configurations are applied.
+            managed: Lets the programs make the certificates; the configurations are then applied first, without any.
         """
         now = datetime.now(UTC)
         authority = new_authority(_NAMES, now=now, lifetime=timedelta(days=1))
-        made = cls(plane, folder, authority, Balancer())
+        made = cls(plane, folder, authority, Balancer(), managed)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "ca.crt").write_bytes(encode_certificates((authority.certificate,)))
         try:
             plane.kubectl("apply", "-f", RUN_CRD)
             plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", RUN_CRD)
-            for number in range(replicas):
-                made.replicas.append(
-                    made._replica(number, kubeconfig or plane.kubeconfig, redis_url, settings, environment or {})
-                )
-            for replica in made.replicas:
+            if register and managed:
+                # Readiness waits for the bundle in them; a second apply leaves it alone.
+                made.apply()
+            made._spawn(replicas, kubeconfig or plane.kubeconfig, redis_url, settings, environment or {})
+            for replica in (*made.replicas, *made.controllers):
                 replica.process.wait_ready()
             made.balancer.ports = tuple(replica.port for replica in made.replicas)
             if register:
@@ -137,8 +158,12 @@ class Installation:
 
     def register(self) -> None:
         """Apply the webhook configurations, and wait until the API server acts on them."""
-        self.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=self.configurations())
+        self.apply()
         self.plane.wait_for(self._is_called, what="the API server to call the webhooks")
+
+    def apply(self) -> None:
+        """Apply the webhook configurations."""
+        self.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=self.configurations())
 
     def _is_called(self) -> bool:
         tried = self.plane.kubectl(
@@ -152,14 +177,22 @@ class Installation:
 
     def configurations(self) -> str:
         """Print the webhook configurations as the command line does."""
-        return command(
-            "webhooks", "--url", f"https://{_HOST}:{self.balancer.port}", "--ca-file", str(self.folder / "ca.crt")
-        )
+        bundle = () if self.managed else ("--ca-file", str(self.folder / "ca.crt"))
+        return command("webhooks", "--url", self.url, *bundle)
+
+    @property
+    def url(self) -> str:
+        """What the API server calls."""
+        return f"https://{_HOST}:{self.balancer.port}"
 
     @property
     def trust(self) -> ssl.SSLContext:
         """What a client of the servers trusts."""
-        return ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+        if not self.managed:
+            return ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+        secret = self.plane.get("secret", "rollonce-ca", self.managed.namespace)["data"]
+        authorities = [base64.b64decode(secret[key]).decode() for key in ("ca.crt", "previous.crt") if key in secret]
+        return ssl.create_default_context(cadata="".join(authorities))
 
     def metric(self, name: str, **labels: str) -> float:
         """Read the sum of a metric over all replicas."""
@@ -169,7 +202,7 @@ class Installation:
         """Take the webhooks away, then the servers."""
         with contextlib.suppress(Exception):
             self.unregister()
-        for replica in self.replicas:
+        for replica in (*self.replicas, *self.controllers):
             replica.process.kill()
         self.balancer.stop()
 
@@ -181,28 +214,50 @@ class Installation:
     ) -> None:
         self.stop()
 
-    def _replica(
-        self, number: int, kubeconfig: Path, redis_url: str, settings: Sequence[str], environment: Mapping[str, str]
-    ) -> Replica:
-        port, health_port = free_ports(2)
+    def certificate_settings(self) -> tuple[str, ...]:
+        """Return the arguments on which whoever looks after self-managed certificates has to agree."""
+        assert self.managed
+        return (
+            f"--namespace={self.managed.namespace}",
+            f"--webhooks-url={self.url}",
+            f"--tls-extra-names=localhost,{_HOST}",
+            *self.managed.settings,
+        )
+
+    def _spawn(
+        self, replicas: int, kubeconfig: Path, redis_url: str, settings: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
+        for number in range(replicas):
+            certificates = self.certificate_settings() if self.managed else self._issue(number)
+            arguments = (f"--redis-url={redis_url}", *certificates, *settings)
+            self.replicas.append(self._program("serve", number, kubeconfig, arguments, environment))
+        for number in range(self.managed.controllers if self.managed else 0):
+            arguments = self.certificate_settings()
+            self.controllers.append(self._program("controller", number, kubeconfig, arguments, environment))
+
+    def _issue(self, number: int) -> tuple[str, ...]:
         pair = issue_leaf(self.authority, _NAMES, now=datetime.now(UTC), lifetime=timedelta(days=1))
         certificate = self.folder / f"server-{number}.crt"
         certificate.write_bytes(pair.chain_pem)
         key = write_private(self.folder / f"server-{number}.key", pair.key_pem.decode())
-        argv = (
-            *(sys.executable, "-m", "webhook", "serve"),
-            f"--listen={_HOST}:{port}",
-            f"--health-listen={_HOST}:{health_port}",
-            f"--tls-certificate={certificate}",
-            f"--tls-key={key}",
-            f"--kubeconfig={kubeconfig}",
-            f"--redis-url={redis_url}",
-            *settings,
-        )
+        return f"--tls-certificate={certificate}", f"--tls-key={key}"
+
+    def _program(
+        self, program: str, number: int, kubeconfig: Path, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> Replica:
+        port, health_port = free_ports(2)
+        listen = (f"--listen={_HOST}:{port}",) if program == "serve" else ()
+        name = f"{'server' if program == 'serve' else program}-{number}"
         process = ManagedProcess(
-            f"server-{number}",
-            argv,
-            log=self.folder / f"server-{number}.log",
+            name,
+            (
+                *(sys.executable, "-m", "webhook", program),
+                *listen,
+                f"--health-listen={_HOST}:{health_port}",
+                f"--kubeconfig={kubeconfig}",
+                *arguments,
+            ),
+            log=self.folder / f"{name}.log",
             env={**os.environ, **environment},
             cwd=ROOT,
             ready=lambda: _get(f"http://{_HOST}:{health_port}/readyz")[0] == 200,
