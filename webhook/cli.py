@@ -37,6 +37,7 @@ class Entry:
 COMMANDS: Final = {
     "serve": Entry("serve", "Serve admission reviews over TLS."),
     "controller": Entry("controller", "Rotate certificates, and do what else admission alone cannot."),
+    "certs": Entry("certs", "Look at certificates, and have them replaced."),
     "webhooks": Entry("webhooks", "Print the webhook configurations, for `kubectl apply -f -`."),
 }
 

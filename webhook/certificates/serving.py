@@ -138,8 +138,8 @@ class SelfManagedCertificates:
     async def _keep(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while not (renewal := await self._keeper.refresh()).held:
-            self._report(renewal)
             if not await self._make_authority():
+                self._report(renewal)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that replicas do not act in step
                 pause = min(LAST_PAUSE_SECONDS, pause * 2)
         await self._keeper.run(sleep=asyncio.sleep, chance=random.random, report=self._report)
