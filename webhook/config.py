@@ -84,6 +84,7 @@ class Values:
         structured: Iterable[str] = (),
     ) -> None:
         settings = tuple(settings)
+        self._file = Path(file_name) if file_name else None
         flat = dict(_flatten(file or {}, structured=frozenset(structured)))
         _refuse_unknown(flat, {setting.name for setting in settings}, file_name)
         self._values: dict[str, Any] = {}
@@ -100,6 +101,11 @@ class Values:
     def __getitem__(self, setting: Setting[T]) -> T:
         value: T = self._values[setting.name]
         return value
+
+    @property
+    def file(self) -> Path | None:
+        """The file, for whoever reads its structured parts; None if there is none."""
+        return self._file
 
     def source(self, setting: Setting[Any]) -> str:
         """Say where a value came from, such as `flag --redis-url` or `default`."""

@@ -16,6 +16,8 @@ from webhook.certificates.settings import TlsMode
 from webhook.clients.redis import RedisUrl, parse_url
 from webhook.config import Setting, Values, read_file
 from webhook.errors import ConfigurationError
+from webhook.hooks.checksums import operator as checksums_operator
+from webhook.hooks.checksums import options as checksums
 from webhook.hooks.dedupe.settings import OnRedisDown
 from webhook.log import LEVELS
 
@@ -191,13 +193,14 @@ SERVE: Final[tuple[Setting[Any], ...]] = (
     ON_REDIS_DOWN,
     STRICT,
     DEDUPE_NAMESPACES,
+    *checksums.SHARED,
     *LOGGING,
 )
-CONTROLLER: Final[tuple[Setting[Any], ...]] = (HEALTH_LISTEN, *KUBERNETES, *CERTIFICATES, LEASE, *LOGGING)
+CONTROLLER: Final[tuple[Setting[Any], ...]] = (HEALTH_LISTEN, *KUBERNETES, *CERTIFICATES, LEASE, *checksums.CONTROLLER, *LOGGING)
 #: Every setting of every program, each once: one file serves them all.
 ALL: Final[tuple[Setting[Any], ...]] = tuple(dict.fromkeys(SERVE + CONTROLLER))
 #: Parts of the file that are no plain settings and are read, and read again, by whoever they are for.
-STRUCTURED: Final = frozenset[str]()
+STRUCTURED: Final = checksums_operator.STRUCTURED
 
 
 def resolve(

@@ -16,6 +16,7 @@ E = TypeVar("E", bound=Enum)
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,15 @@ def dns_labels(text: str) -> tuple[str, ...]:
     for name in names:
         if not _DNS_LABEL.fullmatch(name):
             raise ValueError(f"{name!r} is not a name of lower case letters, digits and '-', at most 63 long")
+    return names
+
+
+def object_names(text: str) -> tuple[str, ...]:
+    """Read names of Secrets or ConfigMaps (RFC 1123 subdomains), separated by commas."""
+    names = words(text)
+    for name in names:
+        if len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
+            raise ValueError(f"{name!r} is not a name that an object can have (lower case letters, digits, '-', '.')")
     return names
 
 

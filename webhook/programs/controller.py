@@ -20,6 +20,7 @@ from webhook.controller.metrics import ElectionMetrics
 from webhook.controller.parts import LeaderPart, Part
 from webhook.log import Logger
 from webhook.programs.background import keep_running
+from webhook.programs.checksums import rolling
 from webhook.programs.process import Process
 from webhook.programs.sources import manages_itself, own_namespace, self_managed
 
@@ -32,7 +33,7 @@ async def control(process: Process) -> None:
     """
     for part in _parts(process):
         process.background.start(part.name, part.run)
-    led = _leader_parts(process)
+    led = [*_leader_parts(process), await rolling(process)]
     if led:
         elector = _elector(process)
         process.background.start("election", lambda: elector.run(_lead(led, process.log)))

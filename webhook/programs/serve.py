@@ -20,6 +20,7 @@ from webhook.config import Values
 from webhook.errors import ConfigurationError
 from webhook.hooks import checksums, dedupe
 from webhook.metrics import ServerMetrics
+from webhook.programs.checksums import live_settings
 from webhook.programs.process import Process
 from webhook.programs.sources import certificate_source, required_file
 from webhook.server.http import AdmissionEndpoint, Limits
@@ -45,7 +46,7 @@ async def serve(process: Process) -> None:
     process.wait_for("Redis", ask_store)
     deduplication = _deduplication(process, store)
     endpoint = AdmissionEndpoint(
-        (*_checksum_hooks(process), *deduplication.hooks),
+        (*await _checksum_hooks(process), *deduplication.hooks),
         limits=Limits(in_flight=values[options.IN_FLIGHT]),
         metrics=ServerMetrics(process.registry),
         log=process.log,
@@ -90,9 +91,11 @@ async def _listen(process: Process, endpoint: AdmissionEndpoint) -> Listener:
     return listener
 
 
-def _checksum_hooks(process: Process) -> tuple[Hook, ...]:
+async def _checksum_hooks(process: Process) -> tuple[Hook, ...]:
+    settings = await live_settings(process)
+    process.background.start("settings", settings.follow)
     return checksums.hooks(
-        checksums.ChecksumSettings(),
+        settings.current,
         process.api,
         clock=time.monotonic,
         log=process.log,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+#: From a patch that follows at once to one that had to wait its turn.
+_ROLL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -39,3 +41,47 @@ class ChecksumMetrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+
+
+class RollMetrics:
+    """What the controller's side tells.
+
+    Args:
+        registry: Where they are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.patches = Counter(
+            "rollonce_rollout_patches",
+            "Patches of workloads, by kind, reason (changed, removed, released, kept) and outcome (written, conflict, "
+            "gone, refused, unknown).",
+            ("kind", "reason", "outcome"),
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "rollonce_rollout_change_seconds",
+            "Time from the first notice of a change to the patch of a workload, by kind.",
+            ("kind",),
+            buckets=_ROLL_BUCKETS,
+            registry=registry,
+        )
+        self.noticed = Counter(
+            "rollonce_rollout_noticed",
+            "Things noticed of workloads, each once: held, missing, disappeared, unreadable, malformed, stopped.",
+            ("what",),
+            registry=registry,
+        )
+        self.queued = Gauge(
+            "rollonce_rollout_queued",
+            "Workloads that wait for their turn, by namespace.",
+            ("namespace",),
+            registry=registry,
+        )
+        self.stopped = Gauge(
+            "rollonce_rollout_stopped",
+            "Waves stopped by a failed rollout, by namespace.",
+            ("namespace",),
+            registry=registry,
+        )
+        self.workloads = Gauge("rollonce_rollout_workloads", "Workloads that are opted in.", registry=registry)
+        self.digests = Gauge("rollonce_rollout_digests", "Checksums of objects that are remembered.", registry=registry)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from webhook.hooks.checksums.core.facts import MissingPolicy, Rules
 from webhook.hooks.checksums.core.optin import OperatorPolicy
+from webhook.hooks.checksums.operator import OperatorFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,30 @@ class ChecksumSettings:
     def rules(self) -> Rules:
         """The part that decisions are made by."""
         return Rules(self.missing, staged=self.max_concurrent > 0)
+
+
+class LiveSettings:
+    """The settings, with the operator's list as the settings file has it now.
+
+    Args:
+        fixed: What needs a restart to change.
+        file: The list.
+    """
+
+    def __init__(self, fixed: ChecksumSettings, file: OperatorFile) -> None:
+        self._file = file
+        self._current = replace(fixed, operator=file.policy)
+
+    def current(self) -> ChecksumSettings:
+        """Return the settings that hold now."""
+        if self._current.operator is not self._file.policy:
+            self._current = replace(self._current, operator=self._file.policy)
+        return self._current
+
+    async def follow(self, changed: Callable[[], None] = lambda: None) -> None:
+        """Look at the file now and then, until cancelled.
+
+        Args:
+            changed: Called after each change.
+        """
+        await self._file.follow(changed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
@@ -23,17 +24,35 @@ from webhook.hooks.checksums.shared import SharedReads
 PATIENCE_SECONDS: Final = 0.05
 
 
+class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+
+
 class SourceObject(msgspec.Struct, frozen=True, rename="camel"):
-    """The contents of a Secret or ConfigMap, and nothing of its metadata."""
+    """The contents of a Secret or ConfigMap, and of its metadata only which version it is."""
 
     data: dict[str, str | None] | None = None
     binary_data: dict[str, str | None] | None = None
+    metadata: _Metadata = _Metadata()
 
     def __repr__(self) -> str:
         return "SourceObject(…)"
 
 
 _decoder: Final = msgspec.json.Decoder(SourceObject)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a read found.
+
+    Attributes:
+        reading: The checksum, or why there is none.
+        version: The object's resourceVersion; empty if there is no object.
+    """
+
+    reading: Reading
+    version: str = ""
 
 
 class SourceReader:
@@ -83,21 +102,40 @@ class SourceReader:
             return Unreadable("no answer in time")
 
     async def _fetch(self, where: tuple[str, Source]) -> Reading:
-        namespace, source = where
-        settings = self._settings()
-        started = self._clock()
-        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/{source.kind.plural}/{quote(source.name, safe='')}"
-        try:
-            reply = await self._api.get(path, Deadline.after(settings.read_seconds, self._clock))
-            reading = understand(reply, settings.key)
-        except KubernetesError:
-            reading = Unreadable("no answer")
-        self._metrics.read_seconds.observe(self._clock() - started)
-        self._metrics.reads.labels(source.kind.value, type(reading).__name__.lower()).inc()
-        return reading
+        return (await fetch(*where, self._settings(), self._api, clock=self._clock, metrics=self._metrics)).reading
 
 
-def understand(reply: Reply, key: bytes | None) -> Reading:
+async def fetch(
+    namespace: str,
+    source: Source,
+    settings: ChecksumSettings,
+    api: KubernetesApi,
+    *,
+    clock: Callable[[], float],
+    metrics: ChecksumMetrics,
+) -> Seen:
+    """Read one source from the API server; a quorum read.
+
+    Args:
+        namespace: Where it is.
+        source: Which.
+        settings: With the key of keyed checksums, and how long it may take.
+        api: The API server.
+        clock: A monotonic clock, in seconds.
+        metrics: Counts the read.
+    """
+    started = clock()
+    path = f"/api/v1/namespaces/{quote(namespace, safe='')}/{source.kind.plural}/{quote(source.name, safe='')}"
+    try:
+        seen = understand(await api.get(path, Deadline.after(settings.read_seconds, clock)), settings.key)
+    except KubernetesError:
+        seen = Seen(Unreadable("no answer"))
+    metrics.read_seconds.observe(clock() - started)
+    metrics.reads.labels(source.kind.value, type(seen.reading).__name__.lower()).inc()
+    return seen
+
+
+def understand(reply: Reply, key: bytes | None) -> Seen:
     """Make a reading of the API server's answer to a GET.
 
     Args:
@@ -105,12 +143,12 @@ def understand(reply: Reply, key: bytes | None) -> Reading:
         key: Of keyed checksums, if they are used.
     """
     if reply.status == 404:
-        return Absent()
+        return Seen(Absent())
     if not reply.ok:
-        return Unreadable(f"HTTP {reply.status}")
+        return Seen(Unreadable(f"HTTP {reply.status}"))
     try:
-        contents = _decoder.decode(reply.body)
+        found = _decoder.decode(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # The error's text could repeat contents.
-        return Unreadable("an answer that is no Secret or ConfigMap")
-    return Found(checksum(contents.data, contents.binary_data, key=key))
+        return Seen(Unreadable("an answer that is no Secret or ConfigMap"))
+    return Seen(Found(checksum(found.data, found.binary_data, key=key)), found.metadata.resource_version)

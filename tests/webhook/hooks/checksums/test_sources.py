@@ -15,6 +15,7 @@ UNKNOWN = Unreadable("an answer that is no Secret or ConfigMap")
     [
         (200, b'{"data":{"a":"eA=="},"metadata":{"annotations":{"x":1}}}', Found(checksum({"a": "eA=="}, None))),
         (200, b'{"data":null,"binaryData":{"b":"eA=="}}', Found(checksum(None, {"b": "eA=="}))),
+        (200, b'{"metadata":{"resourceVersion":"7"}}', Found(checksum(None, None))),
         (200, b"{}", Found(checksum(None, None))),
         (404, b"anything", Absent()),
         (403, b"{}", Unreadable("HTTP 403")),
@@ -29,7 +30,7 @@ UNKNOWN = Unreadable("an answer that is no Secret or ConfigMap")
 )
 def test_only_a_404_means_absent(status: int, body: bytes, expected: Reading) -> None:
     """Everything else that is no object means that nobody knows, and quotes nothing."""
-    assert understand(Reply(status, body), None) == expected
+    assert understand(Reply(status, body), None).reading == expected
 
 
 def test_contents_are_never_shown() -> None:
@@ -41,4 +42,10 @@ def test_a_mebibyte_is_understood() -> None:
     """The largest Secret there can be."""
     value = "QUJD" * (2**20 // 4)
     body = b'{"data":{"large":"%s"}}' % value.encode()
-    assert understand(Reply(200, body), None) == Found(checksum({"large": value}, None))
+    assert understand(Reply(200, body), None).reading == Found(checksum({"large": value}, None))
+
+
+def test_the_version_is_told() -> None:
+    """Who remembers a checksum has to know of which version it is."""
+    assert understand(Reply(200, b'{"metadata":{"resourceVersion":"7"}}'), None).version == "7"
+    assert understand(Reply(404, b"{}"), None).version == ""

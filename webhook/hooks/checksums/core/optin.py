@@ -161,11 +161,16 @@ def parse_list(text: str, kind: SourceKind) -> ParsedList:
             everything = True
         elif not is_legal_name(name):
             problems.append(Problem(annotation, word, _not_a_name(kind)))
-        elif provided is not None and not _CHECKSUM.fullmatch(provided):
+        elif provided is not None and not is_checksum(provided):
             problems.append(Problem(annotation, word, "has to give a checksum of 64 lower case hex digits after the ="))
         elif sources.setdefault(source, provided) != provided:
             problems.append(Problem(annotation, word, f"contradicts an earlier word about {name}"))
     return ParsedList(MappingProxyType(sources), everything, tuple(problems))
+
+
+def is_checksum(text: str) -> bool:
+    """Whether a text has the form of a checksum."""
+    return _CHECKSUM.fullmatch(text) is not None
 
 
 def _enabled_problem(value: str | None) -> Iterator[Problem]:

@@ -44,6 +44,7 @@ class Observed:
         rollout: How far its rollout is.
         starts_pods: Whether a new pod template would replace pods now: not where it has none, or is paused.
         outcome: The decision about it.
+        uid: Its `metadata.uid`.
     """
 
     id: WorkloadId
@@ -52,6 +53,7 @@ class Observed:
     rollout: Rollout
     starts_pods: bool
     outcome: Outcome
+    uid: str = ""
 
     @property
     def waves(self) -> tuple[Wave, ...]:

@@ -119,19 +119,27 @@ class Workload:
         Raises:
             MalformedReviewError: A needed field of its pod template has the wrong type.
         """
-        metadata = manifest.metadata or Metadata()
         spec = manifest.spec or WorkloadSpec()
         try:
             template = _template_decoder.decode(spec.template)
         except msgspec.DecodeError as error:
             raise MalformedReviewError(f"The pod template cannot be read: {describe(error)}") from None
+        return cls.with_template(kind, manifest, template)
+
+    @classmethod
+    def with_template(cls, kind: str, manifest: WorkloadObject, template: PodTemplate | None) -> Workload:
+        """Look at a workload whose pod template has been decoded already, and was not kept as it came.
+
+        What comes of it cannot be compared by `same_template`.
+        """
+        metadata = manifest.metadata or Metadata()
         shape = template or PodTemplate()
         return cls(
             kind=kind,
             annotations=metadata.annotations or {},
             template_annotations=(shape.metadata.annotations if shape.metadata else None) or {},
             pod_spec=shape.spec or PodSpec(),
-            paused=spec.paused is True,
+            paused=(manifest.spec or WorkloadSpec()).paused is True,
             deleting=metadata.deletion_timestamp is not None,
             _object=manifest,
             _template=template,
