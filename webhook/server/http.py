@@ -7,12 +7,14 @@ review (4xx) or cannot be answered now (429, 503, 504), and mean to the API serv
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import hdrs, web
+from prometheus_client import Counter
 
 from webhook.admission.deadline import Deadline
 from webhook.admission.hook import Answer, Hook
@@ -147,15 +149,19 @@ class AdmissionEndpoint:
     def _serve(self, hook: Hook) -> Callable[[web.Request], Awaitable[web.Response]]:
         seconds = self._metrics.seconds.labels(hook.name)
 
+        counters: dict[tuple[str, str, int], Counter] = {}
+
         async def serve(request: web.Request) -> web.Response:
             deadline = _deadline_of(request)
             if request.content_type != "application/json":
                 raise HttpError(415, "The Content-Type of a review is application/json.")
-            body = await _read(request, deadline)
-            started = time.perf_counter()
-            answer = await _answer(hook, body, deadline)
-            seconds.observe(time.perf_counter() - started)
-            self._metrics.requests.labels(hook.name, answer.operation, answer.outcome, str(answer.code)).inc()
+            answer, took = await _exchange(hook, request, deadline)
+            seconds.observe(took)
+            kind = (answer.operation, answer.outcome, answer.code)
+            if (counter := counters.get(kind)) is None:
+                counter = self._metrics.requests.labels(hook.name, *kind)
+                counters[kind] = counter
+            counter.inc()
             return web.Response(body=answer.body, content_type="application/json")
 
         return serve
@@ -181,42 +187,47 @@ class AdmissionEndpoint:
         return web.Response(status=error.status, text=error.message + "\n", headers=error.headers)
 
 
-async def _answer(hook: Hook, body: bytes, deadline: Deadline) -> Answer:
+async def _exchange(hook: Hook, request: web.Request, deadline: Deadline) -> tuple[Answer, float]:
+    """Read the whole body and let the hook answer it.
+
+    Returns:
+        The answer, and how many seconds the hook took for it.
+
+    Raises:
+        HttpError: There is no answer; its status says whose fault that is.
+    """
+    started: float | None = None
     try:
-        async with asyncio.timeout(deadline.require()):
-            return await hook.answer(body, deadline)
+        # One timer for both: a timer costs as much as decoding a review.
+        async with asyncio.timeout(deadline.remaining()):
+            body = await request.read()
+            started = time.perf_counter()
+            answer = await hook.answer(body, deadline)
+            return answer, time.perf_counter() - started
     except MalformedReviewError as error:
         raise HttpError(error.code, str(error)) from None
     except (DeadlineExceededError, TimeoutError):
+        if started is None:
+            raise HttpError(408, "The body did not arrive in time.") from None
         raise HttpError(504, "The time for this review is over.") from None
     except DependencyError as error:
         raise HttpError(error.code, str(error), RETRY_AFTER) from None
 
 
-async def _read(request: web.Request, deadline: Deadline) -> bytes:
-    """Read the whole body.
-
-    Raises:
-        HttpError: It did not come in time, or the client left.
-    """
-    try:
-        async with asyncio.timeout(deadline.remaining()):
-            return await request.read()
-    except TimeoutError:
-        raise HttpError(408, "The body did not arrive in time.") from None
-
-
 def _deadline_of(request: web.Request) -> Deadline:
     """Read `?timeout=`, a Go duration, which the API server sends with each call."""
-    text = request.query.get("timeout", "")
-    seconds = DEFAULT_TIMEOUT_SECONDS
-    if text:
-        try:
-            seconds = duration_seconds(text)
-        except ValueError as error:
-            raise HttpError(400, f"timeout: {error}") from None
-    seconds = min(seconds, LONGEST_TIMEOUT_SECONDS)
-    return Deadline.after(seconds - min(seconds * RESERVE_SHARE, RESERVE_SECONDS), time.monotonic)
+    try:
+        seconds = _granted(request.query.get("timeout", ""))
+    except ValueError as error:
+        raise HttpError(400, f"timeout: {error}") from None
+    return Deadline.after(seconds, time.monotonic)
+
+
+@functools.lru_cache(maxsize=64)
+def _granted(timeout: str) -> float:
+    """Return the seconds that we may take of a timeout; there are few different ones."""
+    seconds = min(duration_seconds(timeout) if timeout else DEFAULT_TIMEOUT_SECONDS, LONGEST_TIMEOUT_SECONDS)
+    return seconds - min(seconds * RESERVE_SHARE, RESERVE_SECONDS)
 
 
 def _allow(error: web.HTTPException) -> dict[str, str]:

@@ -160,6 +160,17 @@ async def test_a_hook_that_takes_too_long_is_cut_off(server: Server) -> None:
     assert (await server.post(b'"wait"', path="/echo?timeout=100ms"))[0] == 504
 
 
+async def test_a_body_that_does_not_arrive_is_given_up(server: Server) -> None:
+    """A client that sends its body too slowly is told so, as its own fault and not as ours."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+    head = (
+        b"POST /echo?timeout=100ms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    )
+    writer.write(head + b"{")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
 async def test_overload_is_told_at_once(server: Server) -> None:
     """With as many reviews in work as are allowed, the next one is told to come again, and later ones are served."""
     waiting = [asyncio.create_task(server.post(b'"wait"')) for _ in range(2)]
