@@ -65,6 +65,7 @@ class Mirror(Mapping[Key, T], Generic[T]):
         silence: Seconds without a byte after which the connection is given up.
         first_page: How many objects to ask for first.
         backoff: Between tries that fail.
+        gate: Shared by mirrors that should not all list at once.
 
     Attributes:
         synced: Set when the collection has been listed once.
@@ -84,6 +85,7 @@ class Mirror(Mapping[Key, T], Generic[T]):
         silence: float = SILENCE_SECONDS,
         first_page: int = FIRST_PAGE_ITEMS,
         backoff: Backoff | None = None,
+        gate: asyncio.Semaphore | None = None,
     ) -> None:
         self.synced = asyncio.Event()
         self._api = api
@@ -99,6 +101,7 @@ class Mirror(Mapping[Key, T], Generic[T]):
         self._silence = silence
         self._first_page = first_page
         self._backoff = backoff or Backoff()
+        self._gate = gate or asyncio.Semaphore()
         self._items: dict[Key, T] = {}
         #: From which a watch goes on; empty if there has to be a list first.
         self._version = ""
@@ -140,7 +143,8 @@ class Mirror(Mapping[Key, T], Generic[T]):
         """List if that has to be, and watch until the watch ends; returns why, if not because its time was over."""
         try:
             if not self._version:
-                await self._list()
+                async with self._gate:
+                    await self._list()
             await self._watch()
         except KubernetesError as error:
             problem = error

@@ -86,6 +86,7 @@ async def following(
     task = asyncio.create_task(mirror.run())
     try:
         yield Watched(mirror, registry, task, told)
+        assert not task.done() or task.cancelled(), "the mirror ended by itself"
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
