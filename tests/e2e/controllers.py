@@ -15,6 +15,7 @@ from tests.controlplane import ControlPlane
 from tests.controlplane.ports import free_ports
 from tests.controlplane.process import ManagedProcess
 from tests.e2e.objects import Object
+from tests.e2e.test_checksums import by_hand
 from tests.rollonce import ROOT, Replica
 
 _HOST = "127.0.0.1"
@@ -93,6 +94,10 @@ class Controller:
         """Read the sum of a metric over all series that carry these labels."""
         return self.replica.metric(name, **labels)
 
+    def is_idle(self) -> None:
+        """Wait until there is nothing that it waits for or works on."""
+        self.plane.wait_for(lambda: self.metric("rollonce_queue_keys") == 0, what="the controller to be idle")
+
     def __enter__(self) -> Self:
         return self
 
@@ -113,6 +118,10 @@ class Workloads:
 
     plane: ControlPlane
     namespace: str
+
+    def current(self, kind: str, name: str) -> str:
+        """Return the checksum of what an object holds now, computed as the documentation says."""
+        return by_hand(self.plane, kind, name, self.namespace)
 
     def all(self, kind: str = "deployments") -> dict[str, Object]:
         """Return them by name."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.controlplane import ControlPlane
-from tests.e2e.controllers import Controller, Workloads
-from tests.e2e.objects import config_map, deployment, secret
+from tests.e2e.controllers import Controller, Workloads, annotations_of
+from tests.e2e.objects import PREFIX, config_map, deployment, secret
 from tests.e2e.test_checksums import by_hand
 
 pytestmark = pytest.mark.cluster
@@ -16,14 +17,156 @@ pytestmark = pytest.mark.cluster
 KEY = "checksum/secret.db"
 
 
-def test_a_secret_changes_and_the_deployment_rolls(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """The thinnest of all: one Secret, one Deployment, one rollout for each change."""
-    plane.apply([secret("db", password="one"), deployment(secrets="db")], namespace=namespace)
+@pytest.fixture
+def shop(plane: ControlPlane, namespace: str) -> Workloads:
+    """A Secret, a ConfigMap, and a Deployment that names both."""
+    objects = [secret("db", password="one"), config_map("app", color="blue")]
+    plane.apply([*objects, deployment(secrets="db", configmaps="app")], namespace=namespace)
+    return Workloads(plane, namespace)
+
+
+@pytest.fixture
+def rolled(shop: Workloads, tmp_path: Path) -> Workloads:
+    """The same, after a controller was there and went away again."""
+    with Controller.start(shop.plane, tmp_path, shop.namespace, name="before"):
+        shop.wait_for_checksums(KEY, shop.current("secret", "db"))
+    shop.plane.kubectl("delete", "lease", "--all", "-n", shop.namespace)
+    return shop
+
+
+def test_a_secret_changes_and_the_deployment_rolls(shop: Workloads, tmp_path: Path) -> None:
+    """The thinnest of all: one rollout for each change, and `rollout status` and `history` read well."""
+    with Controller.start(shop.plane, tmp_path, shop.namespace):
+        shop.wait_for_checksums(KEY, shop.current("secret", "db"))
+        shop.plane.apply(secret("db", password="two"), namespace=shop.namespace)
+        shop.wait_for_checksums(KEY, shop.current("secret", "db"))
+        shop.plane.kubectl("rollout", "status", "deployment/web", "-n", shop.namespace, "--timeout=30s")
+    history = shop.plane.kubectl("rollout", "history", "deployment/web", "-n", shop.namespace).stdout
+    assert [line.split()[0] for line in history.splitlines() if line[:1].isdigit()] == ["1", "2", "3"]
+
+
+def test_changes_that_come_together_are_one_rollout(rolled: Workloads, tmp_path: Path) -> None:
+    """A Secret and a ConfigMap in one apply: one new ReplicaSet, not two."""
+    before = rolled.revisions()["web"]
+    with Controller.start(rolled.plane, tmp_path, rolled.namespace, "--rollout-checksums-settle=1s"):
+        changed = [secret("db", password="two"), config_map("app", color="red")]
+        rolled.plane.apply(changed, namespace=rolled.namespace)
+        rolled.wait_for_checksums(KEY, rolled.current("secret", "db"))
+        rolled.wait_for_checksums("checksum/configmap.app", rolled.current("configmap", "app"))
+        rolled.plane.wait_for(lambda: rolled.revisions()["web"] > before, what="the new revision")
+    assert rolled.revisions() == {"web": before + 1}
+
+
+def test_nothing_rolls_at_a_restart(rolled: Workloads, tmp_path: Path) -> None:
+    """What is right is not written, however often the controller starts."""
+    before = rolled.all()
+    with Controller.start(rolled.plane, tmp_path, rolled.namespace) as controller:
+        rolled.plane.wait_for(lambda: controller.metric("rollonce_checksum_reads_total") >= 2, what="both to be read")
+        controller.is_idle()
+        assert controller.metric("rollonce_rollout_patches_total") == 0
+    assert {name: item["metadata"]["generation"] for name, item in before.items()} == rolled.generations()
+
+
+def test_what_changed_while_it_was_down_is_found(rolled: Workloads, tmp_path: Path) -> None:
+    """Levels are compared, so no event is needed."""
+    rolled.plane.apply(secret("db", password="two"), namespace=rolled.namespace)
+    with Controller.start(rolled.plane, tmp_path, rolled.namespace):
+        rolled.wait_for_checksums(KEY, rolled.current("secret", "db"))
+
+
+def test_edits_of_metadata_roll_nothing(rolled: Workloads, tmp_path: Path) -> None:
+    """Labels and annotations are not contents: the objects are read again, and that is all."""
+    before = rolled.generations()
+    with Controller.start(rolled.plane, tmp_path, rolled.namespace) as controller:
+        for number in range(5):
+            rolled.plane.kubectl(
+                "label", "secret/db", "configmap/app", f"a=b{number}", "--overwrite", "-n", rolled.namespace
+            )
+        rolled.plane.wait_for(lambda: controller.metric("rollonce_checksum_reads_total") >= 4, what="them to be read")
+        controller.is_idle()
+        assert controller.metric("rollonce_rollout_patches_total") == 0
+    assert rolled.generations() == before
+
+
+def test_what_disappears_rolls_nothing(rolled: Workloads, tmp_path: Path) -> None:
+    """The last checksum stays; equal contents that come back roll nothing either, and others roll once."""
+    plane, namespace = rolled.plane, rolled.namespace
+    before = rolled.revisions()["web"]
+    with Controller.start(plane, tmp_path, namespace) as controller:
+        plane.kubectl("delete", "secret", "db", "-n", namespace)
+        plane.wait_for(lambda: controller.metric("rollonce_rollout_noticed_total", what="disappeared") == 1)
+        plane.apply(secret("db", password="one"), namespace=namespace)
+        plane.wait_for(lambda: controller.metric("rollonce_checksum_reads_total", outcome="found") >= 3)
+        controller.is_idle()
+        assert rolled.revisions() == {"web": before}
+        plane.kubectl("delete", "secret", "db", "-n", namespace)
+        plane.apply(secret("db", password="other"), namespace=namespace)
+        rolled.wait_for_checksums(KEY, rolled.current("secret", "db"))
+        controller.is_idle()
+    assert rolled.revisions() == {"web": before + 1}
+
+
+def test_opting_out_while_nobody_serves_is_repaired(rolled: Workloads, tmp_path: Path) -> None:
+    """The keys go, and with them one rollout; somebody else's stay."""
+    plane, namespace = rolled.plane, rolled.namespace
+    theirs = '{"spec":{"template":{"metadata":{"annotations":{"checksum/config":"theirs"}}}}}'
+    plane.kubectl("patch", "deployment", "web", "-n", namespace, "-p", theirs)
+    plane.kubectl("annotate", "deployment", "web", f"{PREFIX}enabled=false", "-n", namespace)
+    with Controller.start(plane, tmp_path, namespace):
+        plane.wait_for(lambda: annotations_of(rolled.all()["web"]) == {"checksum/config": "theirs"})
+    assert PREFIX + "managed" not in rolled.all()["web"]["metadata"]["annotations"]
+
+
+def test_the_operators_list_counts_without_a_restart(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """The file changes, and workloads that reference a listed object are opted in, and out again."""
+    settings = tmp_path / "settings.yaml"
+    web = deployment()
+    web["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": "db"}}]
+    plane.apply([secret("db", password="one"), web, deployment("other")], namespace=namespace)
+    shop = Workloads(plane, namespace)
+
+    def choose(*secrets: str, enabled: bool = True) -> None:
+        fresh = tmp_path / "fresh.yaml"
+        fresh.write_text(json.dumps({"rolloutChecksums": {"enabled": enabled, "secrets": [*secrets]}}))
+        fresh.replace(settings)
+
+    choose("db", enabled=False)
+    with Controller.start(plane, tmp_path, namespace, f"--config={settings}"):
+        choose("db")
+        shop.wait_for_checksums(KEY, shop.current("secret", "db"), ["web"])
+        assert annotations_of(shop.all()["other"]) == {}
+        settings.write_text("rolloutChecksums: {secrets: 7}")
+        plane.apply(secret("db", password="two"), namespace=namespace)
+        shop.wait_for_checksums(KEY, shop.current("secret", "db"), ["web"])
+        choose("another")
+        plane.wait_for(lambda: annotations_of(shop.all()["web"]) == {}, what="the key to go")
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+def test_other_kinds_roll_too(plane: ControlPlane, namespace: str, tmp_path: Path, kind: str) -> None:
+    """By the same annotations."""
+    workload = deployment(kind=kind, secrets="db")
+    if kind == "DaemonSet":
+        del workload["spec"]["replicas"]
+    plane.apply([secret("db", password="one"), workload], namespace=namespace)
     shop = Workloads(plane, namespace)
     with Controller.start(plane, tmp_path, namespace):
-        shop.wait_for_checksums(KEY, by_hand(plane, "secret", "db", namespace))
-        plane.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=30s")
-        plane.apply(secret("db", password="two"), namespace=namespace)
-        shop.wait_for_checksums(KEY, by_hand(plane, "secret", "db", namespace))
-        plane.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=30s")
-    assert shop.revisions() == {"web": 3}
+        for password in ("two", "three"):
+            plane.apply(secret("db", password=password), namespace=namespace)
+            current = {"web": shop.current("secret", "db")}
+            plane.wait_for(lambda current=current: shop.checksums(KEY, f"{kind.lower()}s") == current)  # type: ignore[misc]
+        plane.kubectl("rollout", "status", f"{kind.lower()}/web", "-n", namespace, "--timeout=30s")
+
+
+def test_keyed_checksums_are_hmacs(shop: Workloads, tmp_path: Path) -> None:
+    """The key is read from a Secret; without it the controller refuses to start."""
+    plane, namespace = shop.plane, shop.namespace
+    plane.apply(secret("key", hmac="0123456789abcdef"), namespace=namespace)
+    with Controller.start(plane, tmp_path, namespace, "--rollout-checksums-key-secret=key/hmac"):
+        plane.wait_for(lambda: shop.checksums(KEY)["web"], what="a checksum")
+        assert shop.checksums(KEY)["web"] != by_hand(plane, "secret", "db", namespace)
+    refused = Controller.start(
+        plane, tmp_path, namespace, "--rollout-checksums-key-secret=key/absent", name="refused", wait=False
+    )
+    assert refused.replica.process.wait() == 2
+    assert "key/absent cannot be read" in refused.replica.process.log_tail()

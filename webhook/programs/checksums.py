@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import random
+import socket
 import time
 from typing import Final
 
@@ -12,8 +13,10 @@ import msgspec
 
 from webhook import options
 from webhook.admission.deadline import Deadline
+from webhook.certificates.serving import now
 from webhook.clients.kubernetes import KubernetesClient, load_configuration
 from webhook.config import Values
+from webhook.controller.events import EventRecorder
 from webhook.controller.metrics import QueueMetrics, WatchMetrics
 from webhook.controller.parts import LeaderPart
 from webhook.errors import ConfigurationError, KubernetesError
@@ -33,6 +36,8 @@ from webhook.log import Logger
 from webhook.programs.process import Process
 from webhook.programs.sources import own_namespace, required_file
 
+#: Who tells of Events.
+COMPONENT: Final = "rollonce"
 _KEY_SECONDS: Final = 10.0
 #: Lists and the reads that follow come on top of the watches.
 _SPARE_CONNECTIONS: Final = 16
@@ -91,10 +96,19 @@ async def rolling(process: Process) -> LeaderPart:
     )
     process.stack.push_async_callback(watches.close)
     metrics = RollMetrics(process.registry)
+    recorder = EventRecorder(
+        process.api,
+        component=COMPONENT,
+        instance=socket.gethostname(),
+        clock=time.monotonic,
+        wall_clock=now,
+        log=process.log,
+    )
+    process.background.start("events", recorder.run)
     tools = Tools(
         api=process.api,
         watching=Watching(watches, time.monotonic, random.random, process.log, WatchMetrics(process.registry)),
-        teller=Teller(process.log, metrics),
+        teller=Teller(recorder, process.log, metrics),
         metrics=metrics,
         reads=ChecksumMetrics(process.registry),
         queues=QueueMetrics(process.registry),

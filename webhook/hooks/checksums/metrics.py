@@ -54,7 +54,7 @@ class RollMetrics:
         self.patches = Counter(
             "rollonce_rollout_patches",
             "Patches of workloads, by kind, reason (changed, removed, released, kept) and outcome (written, conflict, "
-            "gone, refused, unknown).",
+            "vanished, refused, unknown).",
             ("kind", "reason", "outcome"),
             registry=registry,
         )

@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
-from webhook.admission.patch import encode
-from webhook.clients.api import JSON_PATCH, KubernetesApi
+from webhook.clients.api import KubernetesApi
 from webhook.controller.election import Term
-from webhook.controller.objects import DecodeError, read_status
+from webhook.controller.objects import DecodeError
+from webhook.controller.writes import Refused, Written, patch_json
 from webhook.errors import KubernetesError
 from webhook.hooks.checksums.controller.stored import MirroredWorkload, path_of
 from webhook.hooks.checksums.controller.view import View
@@ -75,28 +75,24 @@ class Patcher:
             self._metrics.patches.labels(one.kind, reason.value, outcome).inc()
 
         try:
-            reply = await self._api.send(
-                "PATCH",
+            result = await patch_json(
+                self._api,
                 path_of(one),
-                encode(observed.patch),
-                self._term.deadline(WRITE_SECONDS),
-                query={"fieldManager": FIELD_MANAGER},
-                content_type=JSON_PATCH,
+                observed.outcome.operations,
+                resource_version=observed.resource_version,
+                deadline=self._term.deadline(WRITE_SECONDS),
+                field_manager=FIELD_MANAGER,
             )
         except KubernetesError:
             count("unknown")
             raise
-        if reply.status in {404, 409}:
-            count("gone" if reply.status == 404 else "conflict")
-            return False
-        if not reply.ok:
-            count("refused")
-            # The API server's words name what is forbidden or which policy refused; no contents are in a patch.
-            words = read_status(reply.body).message[:500]
-            raise KubernetesError(f"The API server answered {reply.status} to the patch of {one}: {words}")
-        count("written")
-        try:
-            self._view.wrote(one, observed.resource_version, _decoder.decode(reply.body))
-        except DecodeError:
-            raise KubernetesError(f"The API server's answer to the patch of {one} is no {one.kind}.") from None
-        return True
+        count(type(result).__name__.lower())
+        match result:
+            case Refused(status, message):
+                raise KubernetesError(f"The API server answered {status} to the patch of {one}: {message}")
+            case Written(body):
+                try:
+                    self._view.wrote(one, observed.resource_version, _decoder.decode(body))
+                except DecodeError:
+                    raise KubernetesError(f"The answer to the patch of {one} is no {one.kind}.") from None
+        return isinstance(result, Written)

@@ -76,26 +76,26 @@ class Turns:
         waiting = self._waiting.pop(namespace, set())
         looks = await asyncio.gather(*map(self._look, sorted(waiting)))
         changing = {looked.id: looked for looked in looks if looked is not None and looked.outcome.operations}
-        planned = plan(self._everyone(namespace, changing), self._limit())
+        everyone = self._everyone(namespace, changing)
+        planned = plan(everyone.values(), self._limit())
         written = await asyncio.gather(*map(self._write, planned.write), return_exceptions=True)
         failed = [one.id for one, result in zip(planned.write, written, strict=True) if result is not None]
         for one in (*planned.queued, *failed):
             self._waiting.setdefault(namespace, set()).add(one)
         self._tools.metrics.queued.labels(namespace).set(len(planned.queued))
         self._tools.metrics.stopped.labels(namespace).set(len(planned.stopped))
-        self._tools.teller.stopped(namespace, planned)
+        self._tools.teller.stopped(namespace, planned, everyone)
         for result in written:
             if result is not None:
                 raise result
         return None
 
-    def _everyone(self, namespace: str, changing: dict[WorkloadId, Observed]) -> list[Observed]:
+    def _everyone(self, namespace: str, changing: dict[WorkloadId, Observed]) -> dict[WorkloadId, Observed]:
         """Those who change, and those who take up places or have failed."""
-        found = list(changing.values())
+        found = dict(changing)
         for one in self._view.workloads():
-            if one.namespace != namespace or one in changing:
-                continue
-            stored = self._view.workload(one)
-            if stored is not None and stored.managed:
-                found.append(stored.observe(one, _NOTHING))
+            if one.namespace == namespace and one not in found:
+                stored = self._view.workload(one)
+                if stored is not None and stored.managed:
+                    found[one] = stored.observe(one, _NOTHING)
         return found

@@ -42,6 +42,23 @@ def held(sources: Iterable[Source]) -> str:
     return f"Kept paused until there is {names}; then it starts by itself. To start it now: kubectl rollout resume."
 
 
+def rolled(changed: Iterable[Source], removed: Iterable[str], *, released: bool) -> str:
+    """Tell why pods are replaced, or start."""
+    parts = [f"new contents of {names}"] if (names := ", ".join(map(_named, changed))) else []
+    parts += [f"no longer wanted: {names}"] if (names := ", ".join(removed)) else []
+    because = f" ({'; '.join(parts)})" if parts else ""
+    return f"No longer held, and started{because}." if released else f"Rolled out{because}."
+
+
+def stopped(key: str, waiting: int, kind: str, name: str, namespace: str) -> str:
+    """Tell that a failed rollout keeps others from the same contents."""
+    resume = f"rollonce checksums resume {kind.lower()}/{name} -n {namespace}"
+    return (
+        f"The rollout failed with new contents of {key}. {waiting} waiting workloads are not rolled until it recovers, "
+        f"the object changes again, or: {resume}"
+    )
+
+
 def cannot_hold(source: Source) -> str:
     """Say why a write that would be held is refused instead: this kind cannot pause."""
     return f"{_named(source)} does not exist, and a workload of this kind cannot be held until it does"
