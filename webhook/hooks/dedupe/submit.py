@@ -19,7 +19,7 @@ from webhook.hooks.dedupe.core.evidence import first_that_counts
 from webhook.hooks.dedupe.core.fingerprint import fingerprint
 from webhook.hooks.dedupe.core.key import DeliveryKey
 from webhook.hooks.dedupe.core.names import is_generated
-from webhook.hooks.dedupe.core.record import Record, State, UnreadableRecordError, canonical_uid
+from webhook.hooks.dedupe.core.record import Record, State, UnreadableRecordError, canonical_uid, request_token
 from webhook.hooks.dedupe.core.run import OrchestrationRun
 from webhook.hooks.dedupe.doubts import Doubts
 from webhook.hooks.dedupe.metrics import DedupeMetrics
@@ -72,7 +72,7 @@ class Submission:
             state=State.RESERVED,
             name=run.name,
             uid=canonical_uid(run.uid),
-            request_uid=canonical_uid(request_uid),
+            request=request_token(request_uid),
             fingerprint=fingerprint(run.parameters),
             created_at=run.created_at,
         )
@@ -145,7 +145,7 @@ class Submission:
         if record is not None and record.state is not State.FORGOTTEN:
             known = Known.RESERVED if record.state is State.RESERVED else Known.CONFIRMED
             lease = Lease.RUNNING if view.now - record.reserved_at < self._lease else Lease.OVER
-            if record.uid == self._record.uid or record.request_uid == self._record.request_uid:
+            if record.uid == self._record.uid or record.request == self._record.request:
                 asker = Asker.RETRY
             elif record.name == self._record.name:
                 asker = Asker.NAMESAKE

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from webhook.hooks.dedupe.core.fingerprint import fingerprint
 from webhook.hooks.dedupe.core.key import DeliveryKey
-from webhook.hooks.dedupe.core.record import NO_UID, Forgotten, Record, State, canonical_uid
+from webhook.hooks.dedupe.core.record import NO_REQUEST, Forgotten, Record, State, canonical_uid
 from webhook.hooks.dedupe.core.run import OrchestrationRun
 
 
@@ -73,7 +73,7 @@ def confirmed(
         state=State.CONFIRMED,
         name=run.name,
         uid=uid,
-        request_uid=NO_UID,
+        request=NO_REQUEST,
         fingerprint=fingerprint(run.parameters),
         created_at=run.created_at,
         reserved_at=record.reserved_at if record is not None else 0,

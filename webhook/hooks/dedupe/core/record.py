@@ -7,14 +7,14 @@ Layout of version 1, all numbers big-endian:
          1      1  state: 1 reserved, 2 confirmed, 3 forgotten
          2      6  reserved at, ms since 1970 by the store's clock (written by the script)
          8     16  uid of the run
-        24     16  uid of the request that reserved; only in a reservation
+        24      8  the request that reserved, the first half of its uid; only in a reservation
          …      8  fingerprint of the parameters
          …      5  run created at, s since 1970 by the API server's clock, 0 if unknown
          …    1+n  phase last seen
-         …    1+n  name of the run
+         …    1+n  name of the run, packed (see `core/packing.py`)
          …     21  only after a `forget`: created at (5) and uid (16) of the newest run that was forgotten
 
-The first 40 bytes of a reservation are where they are in every version, since the scripts look at them. A release that
+The first 32 bytes of a reservation are where they are in every version, since the scripts look at them. A release that
 brings version n+1 reads n and n+1 and still writes n; the release after it writes n+1. So replicas of two releases
 always agree.
 """
@@ -32,10 +32,11 @@ from uuid import UUID
 
 from webhook.errors import StoreError
 from webhook.hooks.dedupe.core.fingerprint import FINGERPRINT_LENGTH
+from webhook.hooks.dedupe.core.packing import pack_name, unpack_name
 
 VERSION: Final = 1
 _HEAD: Final = struct.Struct(">BB6s16s")
-_REQUEST_LENGTH: Final = 16
+_REQUEST_LENGTH: Final = 8
 _FACTS: Final = struct.Struct(f">{FINGERPRINT_LENGTH}s5s")
 _FORGOTTEN: Final = struct.Struct(">5s16s")
 _PHASE_LIMIT: Final = 32
@@ -75,7 +76,7 @@ class Record:
         state: Reserved, confirmed or forgotten.
         name: Of the run, at most 253 characters.
         uid: Of the run, canonical (see `canonical_uid`).
-        request_uid: Of the admission request that reserved, canonical; `NO_UID` in all but a reservation.
+        request: The admission request that reserved (see `request_token`); `NO_REQUEST` in all but a reservation.
         fingerprint: 8 bytes over `spec.parameters`.
         created_at: When the run was created, s since 1970 by the API server's clock; 0 if unknown.
         reserved_at: When it was reserved, ms since 1970 by the store's clock; 0 until the store has written it.
@@ -86,7 +87,7 @@ class Record:
     state: State
     name: str
     uid: str
-    request_uid: str
+    request: bytes
     fingerprint: bytes
     created_at: int = 0
     reserved_at: int = 0
@@ -108,7 +109,12 @@ def canonical_uid(uid: str) -> str:
         return str(UUID(bytes=hashlib.sha256(uid.encode()).digest()[:16]))
 
 
-NO_UID: Final = str(UUID(int=0))
+NO_REQUEST: Final = bytes(_REQUEST_LENGTH)
+
+
+def request_token(uid: str) -> bytes:
+    """Shorten an admission request's uid to 8 bytes, 60 bits of them random: enough to know a request again."""
+    return _token(canonical_uid(uid))[:_REQUEST_LENGTH]
 
 
 def _token(uid: str) -> bytes:
@@ -118,16 +124,14 @@ def _token(uid: str) -> bytes:
 def encode(record: Record) -> bytes:
     """Write a record in the current version."""
     phase = record.phase.encode()[:_PHASE_LIMIT].decode(errors="ignore").encode()
-    name = record.name.encode()
     return b"".join(
         (
             _HEAD.pack(VERSION, record.state, record.reserved_at.to_bytes(6, "big"), _token(record.uid)),
-            _token(record.request_uid) if record.state is State.RESERVED else b"",
+            record.request if record.state is State.RESERVED else b"",
             _FACTS.pack(record.fingerprint, record.created_at.to_bytes(5, "big")),
             bytes((len(phase),)),
             phase,
-            bytes((len(name),)),
-            name,
+            pack_name(record.name),
             _FORGOTTEN.pack(record.forgotten.created_at.to_bytes(5, "big"), _token(record.forgotten.uid))
             if record.forgotten
             else b"",
@@ -139,17 +143,17 @@ def _decode_1(data: bytes) -> Record:
     _, number, reserved_at, uid = _HEAD.unpack_from(data)
     state = State(number)
     rest = data[_HEAD.size :]
-    request_uid = bytes(_REQUEST_LENGTH)
+    request = NO_REQUEST
     if state is State.RESERVED:
-        request_uid, rest = rest[:_REQUEST_LENGTH], rest[_REQUEST_LENGTH:]
+        request, rest = rest[:_REQUEST_LENGTH], rest[_REQUEST_LENGTH:]
     fingerprint, created_at = _FACTS.unpack_from(rest)
     phase, rest = _short_text(rest[_FACTS.size :])
-    name, rest = _short_text(rest)
+    name, rest = unpack_name(rest)
     return Record(
         state=state,
         name=name,
         uid=str(UUID(bytes=uid)),
-        request_uid=str(UUID(bytes=request_uid)),
+        request=request,
         fingerprint=fingerprint,
         created_at=int.from_bytes(created_at, "big"),
         reserved_at=int.from_bytes(reserved_at, "big"),
