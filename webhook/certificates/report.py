@@ -89,7 +89,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     @property
     def healthy(self) -> bool:
         """Whether nothing of it is a problem."""
-        return not self.problem and not any(part.problem for part in (*self.replicas, *self.webhooks))
+        problems = (self.problem, *(one.problem for one in self.replicas), *(one.problem for one in self.webhooks))
+        return not any(problems)
 
 
 def authorities_of(state: CaState) -> tuple[AuthorityReport, ...]:

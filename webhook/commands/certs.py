@@ -28,6 +28,8 @@ from webhook.values import address, duration_seconds
 
 T = TypeVar("T")
 
+_PIPE_WIDTH = 1000
+
 _REPLICA = click.option(
     "--replica",
     "replicas",
@@ -60,7 +62,11 @@ def status(output: str, replicas: tuple[str, ...], config: Path | None, **flags:
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:
-        Console(highlight=False, soft_wrap=True).print(tree(report, now=now()))
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            # Whoever reads a pipe wants a line to be a line.
+            console.width = _PIPE_WIDTH
+        console.print(tree(report, now=now()))
     return 0 if report.healthy else 1
 
 

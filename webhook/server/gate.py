@@ -27,12 +27,29 @@ class Gate:
         self._http = http
         self._names = names
         self._log = log
-        self.silent = 0
-        """Connections that have been accepted and have not sent anything yet."""
+        self._waiting: set[asyncio.Transport] = set()
 
     def __call__(self) -> asyncio.Protocol:
         """Make the protocol of one connection."""
         return _Doorkeeper(self)
+
+    @property
+    def silent(self) -> int:
+        """Connections that were accepted and have not sent anything yet."""
+        return len(self._waiting)
+
+    def enter(self, transport: asyncio.Transport) -> None:
+        """Note a connection that has not sent anything yet."""
+        self._waiting.add(transport)
+
+    def leave(self, transport: asyncio.Transport) -> None:
+        """Note that it has, or is gone."""
+        self._waiting.discard(transport)
+
+    def close(self) -> None:
+        """Close the connections that have not sent anything."""
+        for transport in tuple(self._waiting):
+            transport.abort()
 
     def admits(self, transport: asyncio.BaseTransport) -> bool:
         """Whether the caller's certificate carries one of the names."""
@@ -68,7 +85,7 @@ class _Doorkeeper(asyncio.Protocol):
             return
         # What a server's protocol always gets, though uvloop's class is not derived from it.
         self._transport = cast("asyncio.Transport", transport)
-        self._gate.silent += 1
+        self._gate.enter(self._transport)
         self._timer = asyncio.get_running_loop().call_later(SILENCE_SECONDS, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -81,7 +98,7 @@ class _Doorkeeper(asyncio.Protocol):
     def _leave(self) -> asyncio.Transport | None:
         transport, self._transport = self._transport, None
         if transport:
-            self._gate.silent -= 1
+            self._gate.leave(transport)
         if self._timer:
             self._timer.cancel()
         return transport

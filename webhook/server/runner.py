@@ -65,6 +65,7 @@ class Listener:
     async def close(self) -> None:
         """Close everything; what is being answered gets `FINISH_SECONDS`."""
         self._server.close()
+        self._gate.close()
         await self._runner.cleanup()
 
 
