@@ -38,6 +38,8 @@ COMMANDS: Final = {
     "serve": Entry("serve", "Serve admission reviews over TLS."),
     "controller": Entry("controller", "Rotate certificates, and do what else admission alone cannot."),
     "certs": Entry("certs", "Look at certificates, and have them replaced."),
+    "checksums": Entry("checksums", "Look at checksums of Secrets and ConfigMaps, and take them away."),
+    "render": Entry("render", "Put checksums into the manifests on standard input."),
     "webhooks": Entry("webhooks", "Print the webhook configurations, for `kubectl apply -f -`."),
 }
 

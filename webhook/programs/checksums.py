@@ -14,6 +14,7 @@ import msgspec
 from webhook import options
 from webhook.admission.deadline import Deadline
 from webhook.certificates.serving import now
+from webhook.clients.api import KubernetesApi
 from webhook.clients.kubernetes import KubernetesClient, load_configuration
 from webhook.config import Values
 from webhook.controller.events import EventRecorder
@@ -50,22 +51,26 @@ class _Secret(msgspec.Struct, frozen=True):
         return "_Secret(…)"
 
 
-async def live_settings(process: Process) -> LiveSettings:
+async def live_settings(values: Values, api: KubernetesApi, log: Logger) -> LiveSettings:
     """Collect what the operator has chosen.
+
+    Args:
+        values: The settings.
+        api: The API server, for a key that is in a Secret.
+        log: Told of changes of the operator's list.
 
     Raises:
         ConfigurationError: A setting cannot work, or there is a key that cannot be read.
     """
-    values = process.values
     try:
         fixed = ChecksumSettings(
             missing=values[declared.MISSING],
             max_concurrent=values[declared.MAX_CONCURRENT],
-            key=await _key(values, process.api),
+            key=await _key(values, api),
         )
     except ValueError as error:
         raise ConfigurationError(f"Checksums cannot be made: {error}.") from None
-    return LiveSettings(fixed, operator_file(values, process.log))
+    return LiveSettings(fixed, operator_file(values, log))
 
 
 def operator_file(values: Values, log: Logger) -> OperatorFile:
@@ -88,7 +93,7 @@ async def rolling(process: Process) -> LeaderPart:
         ConfigurationError: A setting cannot work.
     """
     values = process.values
-    settings = await live_settings(process)
+    settings = await live_settings(values, process.api, process.log)
     scope = scope_of(values)
     configuration = await load_configuration(values[options.KUBECONFIG], values[options.CONTEXT])
     watches = KubernetesClient(
@@ -158,7 +163,7 @@ def pace_of(values: Values) -> Pace:
         raise ConfigurationError(f"The pace of rollouts cannot work: {error}.") from None
 
 
-async def _key(values: Values, api: KubernetesClient) -> bytes | None:
+async def _key(values: Values, api: KubernetesApi) -> bytes | None:
     named = values[declared.KEY_SECRET]
     if values[declared.KEY_FILE] is not None:
         if named:
@@ -167,7 +172,7 @@ async def _key(values: Values, api: KubernetesClient) -> bytes | None:
     return await _secret_key(named, values, api) if named else None
 
 
-async def _secret_key(named: str, values: Values, api: KubernetesClient) -> bytes:
+async def _secret_key(named: str, values: Values, api: KubernetesApi) -> bytes:
     """Read the key of keyed checksums; plain ones instead would show what it is to hide, so there is no going on."""
     name, _, entry = named.partition("/")
     where = f"{values.source(declared.KEY_SECRET)}: the key {named}"

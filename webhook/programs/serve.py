@@ -92,7 +92,7 @@ async def _listen(process: Process, endpoint: AdmissionEndpoint) -> Listener:
 
 
 async def _checksum_hooks(process: Process) -> tuple[Hook, ...]:
-    settings = await live_settings(process)
+    settings = await live_settings(process.values, process.api, process.log)
     process.background.start("settings", settings.follow)
     return checksums.hooks(
         settings.current,

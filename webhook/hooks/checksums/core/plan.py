@@ -74,9 +74,13 @@ class Observed:
 
     def stops(self, wave: Wave) -> bool:
         """Whether it keeps others from taking what it failed with, and nobody has said to go on."""
+        return self.rollout is Rollout.FAILED and self.is_in(wave) and not self.resumed
+
+    @property
+    def resumed(self) -> bool:
+        """Whether somebody has said to go on although its rollout failed."""
         annotations = self.workload.annotations
-        resumed = RESUMED in annotations and annotations[RESUMED] == annotations.get(REVISION)
-        return self.rollout is Rollout.FAILED and self.is_in(wave) and not resumed
+        return RESUMED in annotations and annotations[RESUMED] == annotations.get(REVISION)
 
     @property
     def patch(self) -> tuple[PatchOperation, ...]:

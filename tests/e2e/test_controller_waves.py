@@ -1,0 +1,106 @@
+"""Rolling a few at a time: who rolls, who waits, and what a failure means."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.e2e.controllers import Controller, Workloads, annotations_of
+from tests.e2e.objects import Object, deployment, secret
+
+pytestmark = pytest.mark.cluster
+
+KEY = "checksum/secret.db"
+
+
+def slow(name: str) -> Object:
+    """A Deployment whose rollout takes at least a second."""
+    made = deployment(name, secrets="db")
+    made["spec"]["minReadySeconds"] = 1
+    return made
+
+
+def doomed(name: str) -> Object:
+    """A Deployment whose pods no node takes, and whose rollout soon counts as failed."""
+    made = deployment(name, secrets="db")
+    made["spec"]["progressDeadlineSeconds"] = 1
+    made["spec"]["template"]["spec"]["nodeSelector"] = {"no": "where"}
+    return made
+
+
+def rolling(shop: Workloads, current: str) -> list[str]:
+    """Those that carry the current checksum and are not available with it."""
+    found = []
+    for name, item in shop.all().items():
+        status = item["status"]
+        done = (
+            status.get("observedGeneration", 0) >= item["metadata"]["generation"]
+            and status.get("updatedReplicas", 0) == status.get("availableReplicas", 0) == status.get("replicas", 0) == 1
+        )
+        if annotations_of(item).get(KEY) == current and not done:
+            found.append(name)
+    return found
+
+
+def test_two_at_a_time_also_by_a_new_controller(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """Never more than two of five are on their way, though the controller is killed in the middle."""
+    shop = Workloads(plane, namespace)
+    plane.apply([secret("db", password="one"), *map(slow, "abcde")], namespace=namespace)
+    with Controller.start(plane, tmp_path, namespace, name="before") as first:
+        shop.wait_for_checksums(KEY, shop.current("secret", "db"))
+        plane.kubectl("rollout", "status", "deployment/a", "-n", namespace, "--timeout=30s")
+        first.kill()
+    before = shop.revisions()
+    plane.kubectl("wait", "--for=condition=Available", "deployment", "--all", "-n", namespace, "--timeout=30s")
+    limit = "--rollout-checksums-max-concurrent=2"
+    controller = Controller.start(plane, tmp_path, namespace, limit, name="one")
+    plane.apply(secret("db", password="two"), namespace=namespace)
+    current = shop.current("secret", "db")
+    most, killed = 0, False
+    deadline = time.monotonic() + 60
+    while [*shop.checksums(KEY).values()] != [current] * 5:
+        assert time.monotonic() < deadline
+        now = len(rolling(shop, current))
+        most = max(most, now)
+        if now and not killed:
+            killed = True
+            controller.kill()
+            controller = Controller.start(plane, tmp_path, namespace, limit, name="two", wait=False)
+    with controller:
+        controller.is_idle()
+    assert killed
+    assert 1 <= most <= 2
+    assert shop.revisions() == {name: revision + 1 for name, revision in before.items()}
+
+
+def test_a_failing_rollout_stops_the_wave(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """Nobody else gets what broke the first one, an Event says so, and the next change goes on."""
+    shop = Workloads(plane, namespace)
+    plane.apply([secret("db", password="one"), doomed("a"), deployment("b", secrets="db")], namespace=namespace)
+    with Controller.start(plane, tmp_path, namespace, name="before"):
+        shop.wait_for_checksums(KEY, shop.current("secret", "db"))
+        old = shop.current("secret", "db")
+    plane.kubectl("delete", "lease", "--all", "-n", namespace)
+    with Controller.start(plane, tmp_path, namespace, "--rollout-checksums-max-concurrent=1") as controller:
+        plane.apply(secret("db", password="two"), namespace=namespace)
+        current = shop.current("secret", "db")
+        plane.wait_for(lambda: controller.metric("rollonce_rollout_stopped", namespace=namespace) == 1, what="the stop")
+        assert shop.checksums(KEY) == {"a": current, "b": old}
+        plane.wait_for(lambda: "RolloutStopped" in reasons(plane, namespace, "a"), what="the Event")
+        healed = deployment("a", secrets="db")
+        healed["spec"]["template"]["spec"]["nodeSelector"] = None
+        plane.apply(healed, namespace=namespace)
+        shop.wait_for_checksums(KEY, current)
+        plane.wait_for(lambda: controller.metric("rollonce_rollout_stopped", namespace=namespace) == 0)
+
+
+def reasons(plane: ControlPlane, namespace: str, name: str) -> dict[str, str]:
+    """Return the messages of the Events on a Deployment, by reason."""
+    listed = plane.kubectl(
+        "get", "events", "-n", namespace, "--field-selector", f"involvedObject.name={name}", "-o", "json"
+    )
+    return {item["reason"]: item["message"] for item in json.loads(listed.stdout)["items"]}
