@@ -42,7 +42,7 @@ Changed: TypeAlias = Callable[[Key, T | None, T | None], None]
 
 #: The API server sends a bookmark each minute; when it is silent for longer, the connection may be dead.
 SILENCE_SECONDS: Final = 90.0
-#: A watch is ended by the API server after this, or up to twice this, so that watches move to servers that came back.
+#: Watches are ended now and then, so that they move to servers that came back.
 WATCH_SECONDS: Final = 300.0
 #: Of a watch that lasted so long, the end is no failure.
 _LONG_SECONDS: Final = 10.0
@@ -63,6 +63,7 @@ class Mirror(Mapping[Key, T], Generic[T]):
         log: Told of problems, and of their end.
         metrics: Counts.
         silence: Seconds without a byte after which the connection is given up.
+        watch_seconds: After this, or up to twice this, the API server ends a watch and we begin the next.
         first_page: How many objects to ask for first.
         backoff: Between tries that fail.
         gate: Shared by mirrors that should not all list at once.
@@ -83,6 +84,7 @@ class Mirror(Mapping[Key, T], Generic[T]):
         log: Logger,
         metrics: WatchMetrics,
         silence: float = SILENCE_SECONDS,
+        watch_seconds: float = WATCH_SECONDS,
         first_page: int = FIRST_PAGE_ITEMS,
         backoff: Backoff | None = None,
         gate: asyncio.Semaphore | None = None,
@@ -99,6 +101,7 @@ class Mirror(Mapping[Key, T], Generic[T]):
         self._behind = metrics.behind.labels(selection.resource)
         self._metrics = metrics
         self._silence = silence
+        self._watch_seconds = watch_seconds
         self._first_page = first_page
         self._backoff = backoff or Backoff()
         self._gate = gate or asyncio.Semaphore()
@@ -178,7 +181,7 @@ class Mirror(Mapping[Key, T], Generic[T]):
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": f"{WATCH_SECONDS * (1 + self._chance()):.0f}",
+            "timeoutSeconds": f"{self._watch_seconds * (1 + self._chance()):.0f}",
         }
         async with self._api.stream(
             self._selection.path, query=query, accept=self._selection.accept, silence=self._silence

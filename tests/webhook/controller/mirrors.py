@@ -50,10 +50,18 @@ class Watched(Generic[T]):
 
 @contextlib.asynccontextmanager
 async def watching(
-    api: KubernetesClient, selection: Selection, kind: type[T], *, silence: float = 90.0, first_page: int = 25
+    api: KubernetesClient,
+    selection: Selection,
+    kind: type[T],
+    *,
+    silence: float = 90.0,
+    watch_seconds: float = 300.0,
+    first_page: int = 25,
 ) -> AsyncIterator[Watched[T]]:
     """Run a mirror until the end of the block; hands it out when it has listed once."""
-    async with following(api, selection, kind, silence=silence, first_page=first_page) as watched:
+    async with following(
+        api, selection, kind, silence=silence, watch_seconds=watch_seconds, first_page=first_page
+    ) as watched:
         async with asyncio.timeout(30):
             await watched.mirror.synced.wait()
         yield watched
@@ -61,7 +69,13 @@ async def watching(
 
 @contextlib.asynccontextmanager
 async def following(
-    api: KubernetesClient, selection: Selection, kind: type[T], *, silence: float = 90.0, first_page: int = 25
+    api: KubernetesClient,
+    selection: Selection,
+    kind: type[T],
+    *,
+    silence: float = 90.0,
+    watch_seconds: float = 300.0,
+    first_page: int = 25,
 ) -> AsyncIterator[Watched[T]]:
     """The same, without waiting for the first list."""
     registry = CollectorRegistry()
@@ -80,6 +94,7 @@ async def following(
         log=structlog.get_logger(),
         metrics=WatchMetrics(registry),
         silence=silence,
+        watch_seconds=watch_seconds,
         first_page=first_page,
         backoff=Backoff(first=0.1, limit=1.0),
     )

@@ -277,3 +277,44 @@ async def test_a_missing_right_is_told_once_and_in_full(plane: ControlPlane, nam
     assert len(problems) == len(set(problems))
     assert "403" in problems[0]
     assert "needs get, create and update of leases.coordination.k8s.io" in problems[0]
+
+
+async def test_a_leader_without_an_api_server_says_so_and_ends_in_time(
+    namespace: str, network: Network, connect: Connect
+) -> None:
+    """While nothing answers, it leads until its renew deadline; told to end meanwhile, it does, and says what follows."""
+    network_client = await connect(network.kubeconfig)
+    with capture_logs() as logs:
+        async with running(new_elector(network_client, namespace, "a", TIMING)) as terms:
+            await eventually(lambda: terms)
+            network.process.kill()
+            await eventually(lambda: any(line["event"] == "The Lease cannot be renewed." for line in logs))
+            assert terms
+    assert [line["event"] for line in logs[-2:]] == [
+        "The Lease could not be released and has to run out.",
+        "No longer leading.",
+    ]
+
+
+async def test_work_that_does_not_end_is_told_and_waited_for(
+    plane: ControlPlane, api: KubernetesClient, namespace: str
+) -> None:
+    """The Lease stays ours until nothing of the work runs any more."""
+    go_on = asyncio.Event()
+
+    async def stubborn(_: Term) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await go_on.wait()
+
+    with capture_logs() as logs:
+        task = asyncio.create_task(new_elector(api, namespace, "a", TIMING).run(stubborn))
+        await eventually(lambda: any(line["event"] == "Leading." for line in logs))
+        task.cancel()
+        await eventually(lambda: any(line["log_level"] == "error" for line in logs))
+        assert holder(plane, namespace) == "a"
+        assert not task.done()
+        go_on.set()
+        await asyncio.gather(task, return_exceptions=True)
+    assert holder(plane, namespace) == ""

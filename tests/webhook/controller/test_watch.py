@@ -263,3 +263,45 @@ async def test_it_can_be_run_again_and_catches_up(plane: ControlPlane, api: Kube
         await asyncio.gather(again, return_exceptions=True)
         assert watched.metric("rollonce_watch_lists_total", resource="configmaps") == 1
         assert watched.metric("rollonce_watch_objects", resource="configmaps") == 0
+
+
+async def test_the_end_of_a_watch_is_no_failure(plane: ControlPlane, api: KubernetesClient, namespace: str) -> None:
+    """The next one goes on from the last bookmark, without a list, and changes are heard."""
+    offset = plane.audit.offset()
+
+    def begun() -> int:
+        return len(
+            {event.audit_id for event in plane.audit.events(since=offset, verb="watch") if path in event.request_uri}
+        )
+
+    path = configmaps(namespace)
+    with capture_logs() as logs:
+        async with watching(api, partial(path), PartialObject, watch_seconds=4.0) as watched:
+            # Without any change the API server has no newer version to tell.
+            await apply(plane, namespace, configmap("sooner"))
+            bookmarks = {"resource": "configmaps", "type": "BOOKMARK"}
+            await eventually(lambda: watched.metric("rollonce_watch_events_total", **bookmarks))
+            await eventually(lambda: begun() >= 3)
+            await apply(plane, namespace, configmap("later"))
+            await eventually(lambda: "later" in watched.names)
+            assert watched.metric("rollonce_watch_lists_total", resource="configmaps") == 1
+    assert not logs
+
+
+async def test_a_right_to_list_alone_is_told(plane: ControlPlane, namespace: str, connect: Connect) -> None:
+    """What there is is known, and the line says that changes are not heard, and why."""
+    await apply(plane, namespace, configmap("settings"))
+    await asyncio.to_thread(
+        plane.kubectl, "create", "role", "lister", "--verb=list", "--resource=configmaps", "-n", namespace
+    )
+    binding = ("--role=lister", f"--serviceaccount={namespace}:default")
+    await asyncio.to_thread(plane.kubectl, "create", "rolebinding", "lister", *binding, "-n", namespace)
+    limited = await connect(await asyncio.to_thread(plane.kubeconfig_for, "default", namespace))
+    with capture_logs() as logs:
+        async with watching(limited, partial(configmaps(namespace)), PartialObject) as watched:
+            assert "settings" in watched.names
+            await eventually(lambda: any("cannot watch resource" in str(line.get("problem")) for line in logs))
+            refusals = {"resource": "configmaps", "reason": "refused"}
+            await eventually(lambda: watched.metric("rollonce_watch_failures_total", **refusals) >= 3)
+            assert watched.metric("rollonce_watch_behind", resource="configmaps") == 1
+            assert watched.metric("rollonce_watch_lists_total", resource="configmaps") == 1
