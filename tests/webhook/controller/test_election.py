@@ -282,7 +282,7 @@ async def test_a_missing_right_is_told_once_and_in_full(plane: ControlPlane, nam
 async def test_a_leader_without_an_api_server_says_so_and_ends_in_time(
     namespace: str, network: Network, connect: Connect
 ) -> None:
-    """While nothing answers, it leads until its renew deadline; told to end meanwhile, it does, and says what follows."""
+    """While nothing answers, it leads until its renew deadline; told to end meanwhile, it does, and says so."""
     network_client = await connect(network.kubeconfig)
     with capture_logs() as logs:
         async with running(new_elector(network_client, namespace, "a", TIMING)) as terms:
