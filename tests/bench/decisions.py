@@ -38,6 +38,9 @@ from webhook.hooks.dedupe.store import RESERVE
 
 _BATCH = 1000
 _DAY_MS = 86_400_000
+_STEADY = 5
+_LOOK_SECONDS = 0.2
+_NOISE_BYTES = 65_536
 _NAME_LENGTHS = (24, 63)
 
 
@@ -64,7 +67,6 @@ def main(arguments: list[str]) -> None:
 def record_bytes(url: str, count: int, length: int, state: State) -> float:
     """Fill a server as the webhook does, and return the memory that each record takes, all counted."""
     client: Any = redis.Redis.from_url(url)
-    sha = client.script_load(RESERVE.source)
 
     def reserve(number: int, pipe: Any) -> None:
         key = DeliveryKey("shop", "nightly", str(uuid.uuid4()))
@@ -77,15 +79,28 @@ def record_bytes(url: str, count: int, length: int, state: State) -> float:
     mark = b"W" + client.info("replication")["master_replid"].encode()
     for bucket in range(BUCKETS):
         client.set(mark_key(bucket), mark)
-    before = client.info("memory")["used_memory"]
+    before = settled_bytes(client)
+    sha = client.script_load(RESERVE.source)
     for start in range(0, count, _BATCH):
         pipe = client.pipeline(transaction=False)
         for number in range(start, min(start + _BATCH, count)):
             reserve(number, pipe)
         assert {reply[0] for reply in pipe.execute()} == {b"made"}
-    used = client.info("memory")["used_memory"] - before
+    used = settled_bytes(client) - before
     client.close()
-    return float(used) / count
+    return used / count
+
+
+def settled_bytes(client: Any) -> float:
+    """Return the memory in use once scripts are forgotten and tables have grown."""
+    client.script_flush()
+    last, same = 0, 0
+    while same < _STEADY:
+        now = client.info("memory")["used_memory"]
+        same = same + 1 if abs(now - last) < _NOISE_BYTES else 0
+        last = now
+        time.sleep(_LOOK_SECONDS)
+    return float(last)
 
 
 def reviews(count: int) -> list[bytes]:

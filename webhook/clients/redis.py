@@ -1,23 +1,12 @@
-"""Connections to Redis or Valkey, by URL, with bounds that suit admission.
-
-    redis://[user:password@]host[:6379][/db]            one server
-    rediss://…                                          the same over TLS
-    unix:///path/to/socket[?db=0]                       the same by a socket
-    redis+sentinel://host[:26379][,host…]/service[/db]  whoever the Sentinels call the primary
-    redis+cluster://host[:6379][,host…]                 a Cluster
-    rediss+sentinel://…, rediss+cluster://…             both over TLS
-
-Options after `?`: `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile` name files for TLS; `connections` bounds the pool.
-"""
+"""Calls to Redis or Valkey, with bounds that suit admission. How its URL is written stands in `redis_url.py`."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
 from redis.asyncio.cluster import ClusterNode
@@ -27,117 +16,14 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from webhook.admission.deadline import Deadline
-from webhook.errors import ConfigurationError, StoreError
+from webhook.clients.redis_url import RedisUrl, parse_url
+from webhook.errors import StoreError
+
+__all__ = ["RedisClient", "RedisUrl", "Script", "parse_url"]
 
 #: A server on the same network answers in under a millisecond. What takes longer than this is better asked again.
 TIMEOUT_SECONDS: Final = 0.25
 _BACKOFF_SECONDS: Final = 0.01
-_CONNECTIONS: Final = 64
-_FORMS: Final = frozenset(
-    {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
-)
-_OPTIONS: Final = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "connections"})
-_HINT: Final = "write redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// and the server's address"
-
-
-@dataclass(frozen=True, slots=True)
-class RedisUrl:
-    """Where the store is.
-
-    Attributes:
-        form: `standalone`, `unix`, `sentinel` or `cluster`.
-        hosts: Addresses with ports; empty for a socket.
-        path: Of the socket.
-        service: The Sentinels' name of the primary.
-        tls: Whether connections are encrypted.
-        username: Of an ACL user; empty for the default one.
-        password: Not shown by repr.
-        db: The database's number.
-        connections: How many the pool may hold.
-        ca: File with the authorities to trust, for TLS; the system's if empty.
-        cert: File with our own certificate, for TLS.
-        key: File with its key.
-    """
-
-    form: str
-    hosts: tuple[tuple[str, int], ...] = ()
-    path: str = ""
-    service: str = ""
-    tls: bool = False
-    username: str = ""
-    password: str = field(default="", repr=False)
-    db: int = 0
-    connections: int = _CONNECTIONS
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-
-    def __str__(self) -> str:
-        """Name the server without the password."""
-        where = self.path or ",".join(f"{host}:{port}" for host, port in self.hosts)
-        return f"{self.form} {where}" + (f" ({self.service})" if self.service else "")
-
-
-def parse_url(url: str) -> RedisUrl:
-    """Read a store's URL.
-
-    Raises:
-        ConfigurationError: It is none; the message never repeats the URL, which may hold a password.
-    """
-    try:
-        parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-    except ValueError:
-        raise ConfigurationError(f"The store's URL cannot be read: {_HINT}.") from None
-    if parts.scheme not in _FORMS:
-        raise ConfigurationError(f"The store's URL begins with none of the known schemes: {_HINT}.")
-    if unknown := sorted(options.keys() - _OPTIONS):
-        raise ConfigurationError(f"The store's URL has unknown options: {', '.join(unknown)}.")
-    security, _, form = parts.scheme.partition("+")
-    try:
-        return _read(parts, options, form or ("unix" if security == "unix" else "standalone"), security == "rediss")
-    except ValueError as error:
-        raise ConfigurationError(f"The store's URL is wrong: {error}.") from None
-
-
-def _read(parts: SplitResult, options: dict[str, str], form: str, tls: bool) -> RedisUrl:  # noqa: FBT001 - private
-    user, _, address = parts.netloc.rpartition("@")
-    username, _, password = user.partition(":")
-    segments = [unquote(segment) for segment in parts.path.split("/") if segment] if form != "unix" else []
-    service = segments.pop(0) if form == "sentinel" and segments else ""
-    if form == "sentinel" and not service:
-        raise ValueError("it names no service; write redis+sentinel://host/service")
-    if form == "unix" and not parts.path:
-        raise ValueError("it names no socket; write unix:///path/to/socket")
-    if len(segments) > 1:
-        raise ValueError("its path has too many parts; only the number of a database may stand there")
-    db = int(segments[0] if segments else options.get("db", "0"))
-    if form == "cluster" and db:
-        raise ValueError("a Cluster has no numbered databases")
-    connections = int(options.get("connections", _CONNECTIONS))
-    if connections < 1:
-        raise ValueError("connections has to be 1 or more")
-    return RedisUrl(
-        form=form,
-        hosts=() if form == "unix" else tuple(_host(word, form) for word in address.split(",")),
-        path=unquote(parts.path) if form == "unix" else "",
-        service=service,
-        tls=tls,
-        username=unquote(username),
-        password=unquote(password),
-        db=db,
-        connections=connections,
-        ca=options.get("ssl_ca_certs", ""),
-        cert=options.get("ssl_certfile", ""),
-        key=options.get("ssl_keyfile", ""),
-    )
-
-
-def _host(word: str, form: str) -> tuple[str, int]:
-    parts = urlsplit(f"//{word}")
-    if not parts.hostname:
-        raise ValueError("it names no host")
-    return parts.hostname, parts.port or (26379 if form == "sentinel" else 6379)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +51,11 @@ class RedisClient:
         self._sentinel: Sentinel | None = None
         self._client: Redis | RedisCluster = self._connect()
 
+    @property
+    def replicas(self) -> int:
+        """How many replicas `acknowledged` waits for."""
+        return self.url.wait_replicas
+
     async def script(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int], deadline: Deadline
     ) -> object:
@@ -177,6 +68,59 @@ class RedisClient:
             return await self.command("EVALSHA", script.sha.encode(), len(keys), *keys, *args, deadline=deadline)
         except _UnknownScriptError:
             return await self.command("EVAL", script.source.encode(), len(keys), *keys, *args, deadline=deadline)
+
+    async def acknowledged(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int], deadline: Deadline
+    ) -> tuple[object, bool]:
+        """Run a script that writes, and wait for as many replicas as the URL says, in one round trip.
+
+        Returns:
+            The script's answer, and whether enough replicas have what it wrote.
+
+        Raises:
+            StoreError: No answer in time, or an error.
+        """
+        if not self.url.wait_replicas:
+            return await self.script(script, keys, args, deadline), True
+        words = (len(keys), *keys, *args)
+        try:
+            return await self._wait("EVALSHA", script.sha.encode(), *words, deadline=deadline)
+        except _UnknownScriptError:
+            return await self._wait("EVAL", script.source.encode(), *words, deadline=deadline)
+
+    async def _wait(self, name: str, *words: bytes | int, deadline: Deadline) -> tuple[object, bool]:
+        async def call() -> tuple[object, int]:
+            # WAIT speaks of the writes of its own connection, so both have to go over one.
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.execute_command(name, *words)
+                pipe.execute_command("WAIT", self.url.wait_replicas, self.url.wait_milliseconds)
+                # Left to itself the library would repeat the whole call in an error's text.
+                answers = await pipe.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            return cast("tuple[object, int]", tuple(answers))
+
+        answer, count = cast("tuple[object, int]", await self._bounded(call, deadline))
+        return answer, count >= self.url.wait_replicas
+
+    async def infos(self, deadline: Deadline) -> Mapping[str, Mapping[str, str]]:
+        """Return all that each server says of itself, by its address; a Cluster has several.
+
+        Raises:
+            StoreError: No answer in time, or an error.
+        """
+        if self.url.form != "cluster":
+            info = cast("Mapping[str, object]", await self.command("INFO", b"everything", deadline=deadline))
+            return {"": {name: str(value) for name, value in info.items()}}
+        nodes = cast(
+            "Mapping[str, Mapping[str, object]]",
+            await self._bounded(
+                lambda: self._client.execute_command("INFO", b"everything", target_nodes=RedisCluster.ALL_NODES),
+                deadline,
+            ),
+        )
+        return {node: {name: str(value) for name, value in info.items()} for node, info in nodes.items()}
 
     async def size(self, deadline: Deadline) -> int:
         """Return how many keys there are, in all shards of a Cluster together.
@@ -222,7 +166,8 @@ class RedisClient:
     def _connect(self) -> Redis | RedisCluster:
         url = self.url
         # The library's keywords, which its several classes take in several places; hence Any.
-        bounds: dict[str, Any] = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
+        patience = TIMEOUT_SECONDS + (url.wait_milliseconds / 1000 if url.wait_replicas else 0)
+        bounds: dict[str, Any] = {"socket_timeout": patience, "socket_connect_timeout": TIMEOUT_SECONDS}
         common = bounds | {
             "username": url.username or None,
             "password": url.password or None,

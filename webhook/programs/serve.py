@@ -10,10 +10,10 @@ from certs.bundle import Bundle, parse_bundle
 from certs.errors import CertificateError
 from certs.tls import ServerTls, TlsOptions
 from webhook import options
-from webhook.admission.deadline import Deadline
 from webhook.admission.hook import Hook
 from webhook.certificates.metrics import ServingMetrics
-from webhook.certificates.serving import Served, certificates, now, wait_until_dialled, wait_until_trusted
+from webhook.certificates.served import Served, now, wait_until_dialled, wait_until_trusted
+from webhook.certificates.serving import certificates
 from webhook.certificates.settings import ProvidedFiles
 from webhook.clients.redis import RedisClient
 from webhook.config import Values
@@ -39,12 +39,8 @@ async def serve(process: Process) -> None:
     values = process.values
     store = RedisClient(values[options.REDIS_URL])
     process.stack.push_async_callback(store.close)
-
-    async def ask_store(deadline: Deadline) -> None:
-        await store.command("PING", deadline=deadline)
-
-    process.wait_for("Redis", ask_store)
     deduplication = _deduplication(process, store)
+    process.wait_for("Redis", deduplication.inspector.ask)
     endpoint = AdmissionEndpoint(
         (*await _checksum_hooks(process), *deduplication.hooks),
         limits=Limits(in_flight=values[options.IN_FLIGHT]),
@@ -53,6 +49,7 @@ async def serve(process: Process) -> None:
     )
     listener = await _listen(process, endpoint)
     process.background.start("rebuild", deduplication.rebuilder.run)
+    process.background.start("inspection", deduplication.inspector.run)
     process.starting.release()
     process.log.info("Serving.", address=str(listener), store=str(store.url))
     await process.stop.wait()

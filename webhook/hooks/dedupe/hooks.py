@@ -14,6 +14,7 @@ from webhook.hooks.dedupe.confirm import Confirmer
 from webhook.hooks.dedupe.core.run import OrchestrationRun
 from webhook.hooks.dedupe.deletions import DeletionNoter
 from webhook.hooks.dedupe.doubts import Doubts
+from webhook.hooks.dedupe.inspect import Inspector
 from webhook.hooks.dedupe.metrics import DedupeMetrics
 from webhook.hooks.dedupe.mutate import Mutator
 from webhook.hooks.dedupe.rebuild import Rebuilder
@@ -33,12 +34,12 @@ class Deduplication:
         hooks: The webhooks: mutate and validate runs, note their deletions.
         rebuilder: Its `run` has to be kept running in each serving process; without it a store that has lost its
             memory stays slow, though never wrong.
-        confirmer: For whoever watches runs.
+        inspector: Its `ask` says whether the store can be used; its `run` goes on looking.
     """
 
     hooks: tuple[Hook, ...]
     rebuilder: Rebuilder
-    confirmer: Confirmer
+    inspector: Inspector
 
 
 def assemble(
@@ -84,7 +85,8 @@ def assemble(
         TypedHook(VALIDATE_PATH, "validate-orchestrationruns", OrchestrationRun, Validator(parts)),
         TypedHook(DELETE_PATH, "note-orchestrationruns", OrchestrationRun, DeletionNoter(confirmer, log)),
     )
-    return Deduplication(hooks, rebuilder, confirmer)
+    inspector = Inspector(store, settings, monotonic=monotonic, sleep=asyncio.sleep, log=log, metrics=metrics)
+    return Deduplication(hooks, rebuilder, inspector)
 
 
 def hooks(

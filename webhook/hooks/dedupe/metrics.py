@@ -26,6 +26,17 @@ class DedupeMetrics:
         self.degraded = Counter(
             "rollonce_dedupe_degraded_total", "Creates admitted without the store's word.", registry=registry
         )
+        self.store_down = Gauge(
+            "rollonce_dedupe_store_down", "1 while Redis fails and onRedisDown decides.", registry=registry
+        )
+        self.unacknowledged = Counter(
+            "rollonce_dedupe_unacknowledged_total",
+            "Reservations that too few replicas of Redis acknowledged in time.",
+            registry=registry,
+        )
+        self.findings = Gauge(
+            "rollonce_dedupe_store_findings", "What makes the store unsafe, as the log says it.", registry=registry
+        )
         self.store_errors = Counter("rollonce_dedupe_store_errors_total", "Calls that Redis failed.", registry=registry)
         self.api_errors = Counter(
             "rollonce_dedupe_api_errors_total", "Reads of runs that the API server failed.", registry=registry

@@ -98,7 +98,7 @@ class Rebuilder:
             return True
         for namespace in self._namespaces:
             async for page in self._runs.pages(namespace, self._deadline):
-                if any(run.delivery_id is not None for run in page.items):
+                if any(run.delivery_id is not None for run in page.runs):
                     return True
         await self._store.declare_new(self._deadline())
         self._log.info("The deduplication store is new.")
@@ -117,6 +117,7 @@ class Rebuilder:
         await self._doubts.tell(self._deadline())
         marks, now = await self._store.marks(self._deadline(), self._buckets)
         doubted = {bucket: mark for bucket, mark in marks.items() if not mark.whole}
+        self._metrics.store_down.set(0)
         self._metrics.doubted_buckets.set(len(doubted))
         # A create that was allowed before the loss shows in no list until its lease is over.
         ripe = {bucket: mark for bucket, mark in doubted.items() if now - mark.lost_at >= self._lease}
@@ -134,12 +135,12 @@ class Rebuilder:
         read = copied = 0
         for namespace in self._namespaces:
             async for page in self._runs.pages(namespace, self._deadline):
-                for run in page.items:
+                for run in page.runs:
                     key = run.key()
                     if key is not None and key.bucket in buckets:
                         await self._confirmer.confirm(run, self._deadline(), by="rebuild")
                         copied += 1
-                read += len(page.items)
+                read += len(page.runs)
                 self._metrics.rebuild_runs.set(read)
                 self._log.info("Reading runs for the rebuild.", read=read)
         return copied

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -16,6 +17,20 @@ from webhook.hooks.dedupe.core.resource import Resource
 from webhook.hooks.dedupe.core.run import OrchestrationRun, RunList
 
 _PAGE: Final = 500
+_DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list.
+
+    Attributes:
+        runs: Those that can be understood. What cannot has no deliveryId that is a text, and so is of no delivery.
+        version: The resourceVersion of the whole list; empty if the API server gave none.
+    """
+
+    runs: tuple[OrchestrationRun, ...]
+    version: str
 
 
 class _NotFound(msgspec.Struct, frozen=True):
@@ -57,7 +72,7 @@ class Runs:
                 found = self._not_found.decode(reply.body)
                 if found.reason == "NotFound" and found.details.name == name:
                     return None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _DECODE_ERRORS:
             raise KubernetesError("The API server's answer about a run cannot be read.") from None
         raise KubernetesError(f"The API server answered {reply.status} when asked for a run.")
 
@@ -69,11 +84,11 @@ class Runs:
         """
         selector = f"{LABEL}={label_value(key.delivery_id)}"
         pages = self.pages(key.namespace, lambda: deadline, selector=selector)
-        return tuple([run async for page in pages for run in page.items if run.key(key.namespace) == key])
+        return tuple([run async for page in pages for run in page.runs if run.key(key.namespace) == key])
 
     async def pages(
         self, namespace: str, deadline: Callable[[], Deadline], *, selector: str = ""
-    ) -> AsyncIterator[RunList]:
+    ) -> AsyncIterator[Page]:
         """Read all runs of a namespace, or of all if it is empty, page by page.
 
         Args:
@@ -91,9 +106,16 @@ class Runs:
                 raise KubernetesError(f"The API server answered {reply.status} when asked for a list of runs.")
             try:
                 page = self._list.decode(reply.body)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except _DECODE_ERRORS:
                 raise KubernetesError("The API server's list of runs cannot be read.") from None
-            yield page
+            yield Page(tuple(self._readable(page.items)), page.metadata.resource_version or "")
             if not page.metadata.continue_:
                 return
             query = query | {"continue": page.metadata.continue_}
+
+    def _readable(self, items: Iterable[msgspec.Raw]) -> Iterator[OrchestrationRun]:
+        for item in items:
+            try:
+                yield self._run.decode(item)
+            except _DECODE_ERRORS:
+                continue

@@ -12,6 +12,7 @@ from webhook.admission.deadline import Deadline
 from webhook.clients.redis import Script
 from webhook.errors import StoreError
 from webhook.hooks.dedupe.core.decide import Trust
+from webhook.hooks.dedupe.core.inspection import findings
 from webhook.hooks.dedupe.core.key import BUCKETS, DeliveryKey, mark_key
 from webhook.hooks.dedupe.core.record import Record, decode, encode
 
@@ -72,6 +73,7 @@ class View:
         record: The same, decoded.
         now: The store's time, in ms since 1970.
         mark: Of the bucket.
+        acknowledged: Whether as many replicas have the record as are asked to.
     """
 
     outcome: Outcome
@@ -79,21 +81,34 @@ class View:
     record: Record | None
     now: int
     mark: Mark
+    acknowledged: bool = True
 
 
 class ScriptRunner(Protocol):
     """The connection, as far as the store uses it."""
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas are asked to acknowledge a reservation."""
 
     async def script(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int], deadline: Deadline
     ) -> object:
         """Run a script, once or twice."""
 
+    async def acknowledged(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int], deadline: Deadline
+    ) -> tuple[object, bool]:
+        """Run a script, once or twice, and tell whether as many replicas have what it wrote as are asked to."""
+
     async def command(self, name: str, *words: bytes | int, deadline: Deadline) -> object:
         """Send a command, once or twice."""
 
     async def size(self, deadline: Deadline) -> int:
         """Return how many keys there are."""
+
+    async def infos(self, deadline: Deadline) -> Mapping[str, Mapping[str, str]]:
+        """Return what each server says of itself, by its address."""
 
 
 class Store:
@@ -105,6 +120,26 @@ class Store:
 
     def __init__(self, client: ScriptRunner) -> None:
         self._client = client
+
+    async def ping(self, deadline: Deadline) -> None:
+        """Ask whether the store answers.
+
+        Raises:
+            StoreError: It does not.
+        """
+        await self._client.command("PING", deadline=deadline)
+
+    async def findings(self, deadline: Deadline) -> tuple[str, ...]:
+        """Look at every server of the store, and say what is unsafe about it; see `core/inspection.py`.
+
+        Raises:
+            StoreError: One of them did not answer.
+        """
+        return tuple(
+            f"{address}: {finding}" if address else finding
+            for address, info in (await self._client.infos(deadline)).items()
+            for finding in findings(info, replicas=self._client.replicas, member=bool(address))
+        )
 
     async def reserve(
         self, key: DeliveryKey, record: Record, *, ttl: int, deadline: Deadline, instead_of: View | None = None
@@ -122,7 +157,7 @@ class Store:
             StoreError: No answer, or a record that cannot be read. Whether the record was written is unknown; to ask
                 again with the same uids is safe.
         """
-        reply = await self._client.script(
+        reply, acknowledged = await self._client.acknowledged(
             RESERVE,
             (key.record_key, mark_key(key.bucket)),
             (
@@ -134,7 +169,7 @@ class Store:
             deadline,
         )
         outcome, raw, now, mark = cast("tuple[bytes, bytes, int, bytes]", reply)
-        return View(Outcome(outcome), raw, decode(raw) if raw else None, now, Mark.parse(mark))
+        return View(Outcome(outcome), raw, decode(raw) if raw else None, now, Mark.parse(mark), acknowledged)
 
     async def get(self, key: DeliveryKey, deadline: Deadline) -> tuple[bytes, Record | None]:
         """Return the record of a delivery, undecoded and decoded.

@@ -92,7 +92,7 @@ class Submission:
             self._deadline.require()
             view = await self._reserve(proved)
             if view is not None and view.outcome in {Outcome.MADE, Outcome.OWN}:
-                return Verdict.ALLOW, answers.admitted(self._key, recorded=True)
+                return self._reserved(view)
             proved, live, found = None, Live.UNSEEN, None
             verdict = decide(self._situation(view, live))
             if verdict is Verdict.LOOK:
@@ -112,6 +112,17 @@ class Submission:
                 case _:
                     return verdict, await self._answer(verdict, view, found)
 
+    def _reserved(self, view: View) -> tuple[Verdict, Decision]:
+        if not view.acknowledged:
+            self._parts.metrics.unacknowledged.inc()
+            self._parts.log.warning("Too few replicas of the deduplication store have acknowledged a reservation.")
+            if self._parts.settings.strict:
+                why = "too few replicas of Redis have acknowledged its reservation"
+                wait = UNAVAILABLE_RETRY_AFTER_SECONDS
+                refusal = answers.unavailable(self._parts.settings.resource, self._key, why, retry_after=wait)
+                return Verdict.UNAVAILABLE, refusal
+        return Verdict.ALLOW, answers.admitted(self._key, recorded=True)
+
     async def _reserve(self, proved: View | None) -> View | None:
         """Ask the store; None if it is down."""
         record = self._record
@@ -121,7 +132,7 @@ class Submission:
         try:
             with self._parts.metrics.store_seconds.time():
                 await self._parts.doubts.tell(deadline)
-                return await self._parts.store.reserve(
+                view = await self._parts.store.reserve(
                     self._key,
                     record,
                     ttl=self._parts.settings.reservation_ttl_ms,
@@ -132,8 +143,11 @@ class Submission:
             raise
         except StoreError as error:
             self._parts.metrics.store_errors.inc()
+            self._parts.metrics.store_down.set(1)
             self._parts.log.warning("The deduplication store failed.", error=str(error))
             return None
+        self._parts.metrics.store_down.set(0)
+        return view
 
     def _situation(self, view: View | None, live: Live) -> Situation:
         if view is None:

@@ -6,7 +6,7 @@ told when to lose a reply, a record or its memory.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from webhook.admission.deadline import Deadline
@@ -102,6 +102,7 @@ class ModelClient:
 
     server: ModelRedis
     travel: Callable[[], Awaitable[None]]
+    replicas: int = 0
 
     async def script(
         self,
@@ -112,6 +113,16 @@ class ModelClient:
     ) -> object:
         """Run a script; once more if something was lost, as the real client does."""
         return await self._twice(lambda: self.server.run(script, keys, args), deadline)
+
+    async def acknowledged(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int], deadline: Deadline
+    ) -> tuple[object, bool]:
+        """Run a script; there are no replicas to wait for."""
+        return await self.script(script, keys, args, deadline), True
+
+    async def infos(self, deadline: Deadline) -> Mapping[str, Mapping[str, str]]:
+        """Nothing is inspected here."""
+        raise NotImplementedError
 
     async def command(self, name: str, *words: bytes | int, deadline: Deadline) -> object:
         """Answer a GET."""

@@ -17,11 +17,10 @@ from tests.webhook.hooks.dedupe.conftest import Replica, fresh, soon, status_of
 from tests.webhook.hooks.dedupe.world import Storage, make_run
 from webhook.admission.response import StatusDetails
 from webhook.clients.redis import RedisClient, parse_url
-from webhook.errors import ConfigurationError
 from webhook.hooks.dedupe.core.names import generated_name
 from webhook.hooks.dedupe.core.run import OrchestrationRun
 from webhook.hooks.dedupe.forget import forget
-from webhook.hooks.dedupe.inspect import inspect
+from webhook.hooks.dedupe.inspect import Inspector, UnsafeStoreError
 from webhook.hooks.dedupe.rebuild import Rebuilder
 from webhook.hooks.dedupe.settings import DedupeSettings, OnRedisDown
 
@@ -38,6 +37,18 @@ def rebuilder(replica: Replica) -> Rebuilder:
         replica.confirmer,
         replica.parts.doubts,
         replica.settings,
+        monotonic=time.monotonic,
+        sleep=asyncio.sleep,
+        log=structlog.get_logger(),
+        metrics=replica.metrics,
+    )
+
+
+def inspector(replica: Replica, *, strict: bool = False) -> Inspector:
+    """What looks at a replica's store."""
+    return Inspector(
+        replica.store,
+        DedupeSettings(strict=strict),
         monotonic=time.monotonic,
         sleep=asyncio.sleep,
         log=structlog.get_logger(),
@@ -200,15 +211,21 @@ async def test_a_forgotten_run_does_not_come_back(replica: Replica) -> None:
 
 
 async def test_an_unsafe_store_is_named_and_refused_under_strict(replica: Replica) -> None:
-    """No persistence and an evicting policy are each said plainly; under strict the start fails."""
-    log = structlog.get_logger()
-    assert await inspect(replica.client, soon(), strict=True, log=log) == ()
+    """No persistence and an evicting policy are each said plainly, once; under strict the store counts as not ready."""
+    lenient, strict = inspector(replica), inspector(replica, strict=True)
+    assert await lenient.inspect(soon()) == ()
+    await strict.ask(soon())
     for name, value in ((b"appendonly", b"no"), (b"maxmemory-policy", b"allkeys-lru")):
         await replica.client.command("CONFIG", b"SET", name, value, deadline=soon())
-    found = await inspect(replica.client, soon(), strict=False, log=log)
+    with structlog.testing.capture_logs() as lines:
+        found = await lenient.inspect(soon())
+        assert await lenient.inspect(soon()) == found
     assert [word in " ".join(found) for word in ("appendonly yes", "allkeys-lru")] == [True, True]
-    with pytest.raises(ConfigurationError, match="appendonly yes"):
-        await inspect(replica.client, soon(), strict=True, log=log)
+    assert [line["finding"] for line in lines] == list(found)
+    assert replica.metrics.findings._value.get() == 2
+    await lenient.ask(soon())
+    with pytest.raises(UnsafeStoreError, match="appendonly yes"):
+        await strict.ask(soon())
 
 
 async def test_a_full_memory_is_as_no_redis(replica: Replica) -> None:

@@ -15,16 +15,18 @@ _NOT_PERSISTENT: Final = (
 )
 
 
-def findings(info: Mapping[str, str]) -> tuple[str, ...]:
+def findings(info: Mapping[str, str], *, replicas: int = 0, member: bool = False) -> tuple[str, ...]:
     """Say what could make the store forget or refuse, and what to do about it.
 
     Args:
         info: All sections of `INFO`; what a server does not tell is not judged.
+        replicas: How many are asked to acknowledge reservations.
+        member: Whether the server is one of a Cluster, where replicas are found by themselves.
 
     Returns:
         One sentence or two for each finding; none for a store that is safe.
     """
-    return (*_persistence(info), *_memory(info), *_server(info))
+    return (*_persistence(info), *_memory(info), *_server(info, replicas=replicas, member=member))
 
 
 def _persistence(info: Mapping[str, str]) -> tuple[str, ...]:
@@ -55,13 +57,18 @@ def _memory(info: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _server(info: Mapping[str, str]) -> tuple[str, ...]:
+def _server(info: Mapping[str, str], *, replicas: int, member: bool) -> tuple[str, ...]:
     found = []
     version = info.get("redis_version", "")
     if version and _numbers(version) < _OLDEST:
         found.append(f"The server speaks Redis {version}, older than 6.2, which the scripts need. Upgrade it.")
-    if info.get("role", "master") != "master":
+    if info.get("role", "master") != "master" and not member:
         found.append("The server is a replica and takes no writes. Point the URL at the primary, or use Sentinel.")
+    elif int(info.get("connected_slaves", "0")) < replicas:
+        found.append(
+            f"{replicas} replicas are asked to acknowledge each reservation, and {info.get('connected_slaves', '0')} "
+            "are connected. Start those that are missing, or lower wait_replicas."
+        )
     if info.get("loading") == "1":
         found.append("The server is still loading what it kept.")
     return tuple(found)

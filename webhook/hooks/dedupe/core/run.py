@@ -122,7 +122,7 @@ class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RunList(msgspec.Struct, frozen=True):
-    """A page of a LIST."""
+    """A page of a LIST; its objects stay undecoded, so that an odd one does not hide the others."""
 
-    items: tuple[OrchestrationRun, ...] = ()
+    items: tuple[msgspec.Raw, ...] = ()
     metadata: ListMetadata = ListMetadata()
