@@ -78,11 +78,13 @@ class SelfManaged:
         namespace: Of the CA Secret and the Lease; it has to exist.
         settings: More arguments of both programs, such as lifetimes.
         controllers: How many controller processes.
+        kubeconfig: As whom they call the API server; by default as the servers do.
     """
 
     namespace: str
     settings: tuple[str, ...] = ()
     controllers: int = 1
+    kubeconfig: Path | None = None
 
 
 @dataclass
@@ -231,9 +233,11 @@ class Installation:
             certificates = self.certificate_settings() if self.managed else self._issue(number)
             arguments = (f"--redis-url={redis_url}", *certificates, *settings)
             self.replicas.append(self._program("serve", number, kubeconfig, arguments, environment))
-        for number in range(self.managed.controllers if self.managed else 0):
-            arguments = self.certificate_settings()
-            self.controllers.append(self._program("controller", number, kubeconfig, arguments, environment))
+        if not self.managed:
+            return
+        for number in range(self.managed.controllers):
+            account, arguments = self.managed.kubeconfig or kubeconfig, self.certificate_settings()
+            self.controllers.append(self._program("controller", number, account, arguments, environment))
 
     def _issue(self, number: int) -> tuple[str, ...]:
         pair = issue_leaf(self.authority, _NAMES, now=datetime.now(UTC), lifetime=timedelta(days=1))

@@ -26,7 +26,7 @@ from tests.controlplane.polling import wait_for
 from tests.e2e.load import Load, failed_calls, made_calls
 from tests.rollonce import ROOT, Installation, SelfManaged
 from tests.valkey import Valkey
-from webhook.certificates.serving import now
+from webhook.certificates.served import now
 
 pytestmark = pytest.mark.cluster
 
@@ -34,6 +34,7 @@ HOME = "rollonce"
 #: Where the writers write: one for all tests, since deleting what they wrote would be a load of its own.
 BUSY = "busy"
 SECRET = "rollonce-ca"
+MANIFESTS = ROOT / "deploy" / "manifests"
 LEAF_SECONDS = 10
 
 
@@ -43,6 +44,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
         for namespace in (HOME, BUSY):
             running.kubectl("create", "namespace", namespace)
+        running.kubectl("apply", "-f", MANIFESTS / "rbac.yaml")
+        running.kubectl("apply", "-k", MANIFESTS / "access", "-n", BUSY)
         yield running
 
 
@@ -57,15 +60,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 def installation(
     plane: ControlPlane, store: Valkey, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """Three servers and two controllers that started at the same moment, with lifetimes of seconds."""
+    """Three servers and two controllers that started at the same moment, with lifetimes of seconds.
+
+    They have the rights that the manifests give them, and no other.
+    """
     settings = (f"--tls-leaf-lifetime={LEAF_SECONDS}s", "--tls-settle=1s", "--tls-margin=1s")
+    controller = plane.kubeconfig_for("rollonce-controller", HOME)
     with Installation.start(
         plane,
         tmp_path_factory.mktemp("servers"),
         redis_url=store.url,
         replicas=3,
-        settings=("--drain=2s",),
-        managed=SelfManaged(HOME, settings, controllers=2),
+        kubeconfig=plane.kubeconfig_for("rollonce", HOME),
+        settings=("--drain=2s", f"--dedupe-namespaces={BUSY}"),
+        managed=SelfManaged(HOME, settings, controllers=2, kubeconfig=controller),
     ) as running:
         yield running
 
@@ -262,6 +270,15 @@ def test_another_controller_takes_over(plane: ControlPlane, installation: Instal
         wait_for(lambda: settled(plane), what="the bundle to be back")
     finally:
         leader.process.start()
+
+
+@pytest.mark.usefixtures("installation")
+@pytest.mark.parametrize("account", ["rollonce", "rollonce-controller"])
+def test_the_rights_of_the_manifests_are_enough(plane: ControlPlane, account: str) -> None:
+    """In all of the above, nothing that a program asked for was forbidden."""
+    events = list(plane.audit.events(user=f"system:serviceaccount:{HOME}:{account}"))
+    assert events
+    assert {f"{event.verb} {event.request_uri}" for event in events if event.response_status.code == 403} == set()
 
 
 def test_nothing_of_a_key_is_logged(installation: Installation) -> None:

@@ -18,7 +18,7 @@ from certs.state import CaState
 from webhook.admission.deadline import Deadline
 from webhook.certificates.api import CALL_SECONDS, CertificateApi
 from webhook.certificates.report import ReplicaReport, Report, authorities_of, replicas_of, webhooks_of
-from webhook.certificates.serving import now
+from webhook.certificates.served import now
 from webhook.certificates.settings import SelfManaged
 from webhook.clients.api import KubernetesApi
 from webhook.errors import KubernetesError, RollonceError

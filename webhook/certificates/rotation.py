@@ -11,7 +11,7 @@ from certs.rotator import Progress, Rotator
 from certs.secret_store import SecretStore
 from webhook.certificates.api import CertificateApi
 from webhook.certificates.metrics import RotationMetrics
-from webhook.certificates.serving import now
+from webhook.certificates.served import now
 from webhook.certificates.settings import SelfManaged
 from webhook.certificates.teller import Teller
 from webhook.certificates.wake import Watched, wake_on_change

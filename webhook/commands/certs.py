@@ -18,7 +18,7 @@ from certs.errors import CertificateError
 from webhook import options
 from webhook.certificates.operator import Operator
 from webhook.certificates.report import Report
-from webhook.certificates.serving import now
+from webhook.certificates.served import now
 from webhook.clients.kubernetes import KubernetesClient, load_configuration
 from webhook.commands.common import settings_options
 from webhook.config import Values

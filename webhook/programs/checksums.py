@@ -13,7 +13,7 @@ import msgspec
 
 from webhook import options
 from webhook.admission.deadline import Deadline
-from webhook.certificates.serving import now
+from webhook.certificates.served import now
 from webhook.clients.api import KubernetesApi
 from webhook.clients.kubernetes import KubernetesClient, load_configuration
 from webhook.config import Values

@@ -13,7 +13,7 @@ from functools import partial
 from webhook import options
 from webhook.certificates.metrics import RotationMetrics
 from webhook.certificates.rotation import Rotation
-from webhook.certificates.serving import now
+from webhook.certificates.served import now
 from webhook.controller.core.lease import LeaseTiming
 from webhook.controller.election import Elector, Lead, Term
 from webhook.controller.metrics import ElectionMetrics

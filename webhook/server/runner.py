@@ -26,6 +26,8 @@ from webhook.values import Address
 #: The API server closes a connection that was idle for 90 s; whoever closes second cannot cut off a request.
 KEEP_ALIVE_SECONDS: Final = 120.0
 BACKLOG: Final = 1024
+#: Nobody waits longer for a handshake: an API server gives a whole call 30 s at most.
+HANDSHAKE_SECONDS: Final = 10.0
 #: How long what is still being answered may take once nothing new is accepted.
 FINISH_SECONDS: Final = 10.0
 #: For how long there has to be silence before connections are closed, and how long that is waited for.
@@ -117,6 +119,7 @@ async def listen(
             address.host or None,
             address.port,
             ssl=tls.context if tls else None,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
             backlog=BACKLOG,
             reuse_address=True,
         )
