@@ -13,7 +13,9 @@ from webhook import options
 from webhook.admission.registration import Deployment, ServiceEndpoint, configurations
 from webhook.app import registrations
 from webhook.commands.common import dump
+from webhook.commands.rbac import roles
 from webhook.config import Setting
+from webhook.hooks.checksums.controller.scope import Access
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 NAMESPACE: Final = "rollonce"
@@ -40,6 +42,12 @@ def webhooks_manifest() -> str:
     return header + dump(configurations(registrations(controller=CONTROLLER), deployment))
 
 
+def access_manifest(access: Access) -> str:
+    """The rights in the namespaces that are served."""
+    header = f"# Made from the code by `make generate`: rollonce rbac --mode {access.value}\n"
+    return header + dump(roles(access))
+
+
 def settings_reference() -> str:
     """The table of settings of the documentation."""
     rows = "".join(_row(setting) for setting in options.ALL)
@@ -61,6 +69,8 @@ def _row(setting: Setting[Any]) -> str:
 
 FILES: Final = (
     Generated(ROOT / "deploy" / "manifests" / "webhooks.yaml", webhooks_manifest),
+    Generated(ROOT / "deploy" / "manifests" / "access" / "role.yaml", lambda: access_manifest(Access.NAMESPACES)),
+    Generated(ROOT / "deploy" / "manifests" / "access-cluster" / "role.yaml", lambda: access_manifest(Access.CLUSTER)),
     Generated(ROOT / "docs" / "settings.md", settings_reference),
 )
 

@@ -12,9 +12,14 @@ from webhook.programs.process import run
 from webhook.programs.serve import serve
 
 
-def registrations(*, controller: str = "") -> tuple[Registration, ...]:
-    """Return every webhook that the API server is to be told of."""
-    return checksum_registrations(checksums.RESOURCES, controller=controller) + DEDUPE_REGISTRATIONS
+def registrations(*, controller: str = "", listed: tuple[str, ...] = ()) -> tuple[Registration, ...]:
+    """Return every webhook that the API server is to be told of.
+
+    Args:
+        controller: The user name of our controller's ServiceAccount.
+        listed: The namespaces of the operator's list of checksums.
+    """
+    return checksum_registrations(checksums.RESOURCES, controller=controller, listed=listed) + DEDUPE_REGISTRATIONS
 
 
 def run_server(values: Values) -> None:

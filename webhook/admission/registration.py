@@ -99,6 +99,7 @@ class Registration:
         reinvoke: Whether a mutating webhook is asked again after a later one changed the object.
         spares_system: Whether our own objects and those of the excluded namespaces are never sent, which is what keeps
             a cluster able to start.
+        namespaces: The only ones whose objects are sent; empty for all.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Registration:
     timeout_seconds: int = 5
     reinvoke: bool = False
     spares_system: bool = False
+    namespaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +211,12 @@ def _webhook(registration: Registration, deployment: Deployment) -> Json:
         "failurePolicy": registration.failure_policy.value,
         "matchConditions": [{"name": c.name, "expression": c.expression} for c in registration.match_conditions],
         "matchPolicy": "Equivalent",
-        "namespaceSelector": _not_in(NAMESPACE_NAME_LABEL, deployment.excluded_namespaces if spares else ()),
-        "objectSelector": _not_in(OWN_LABEL, (OWN_NAME,) if spares else ()),
+        "namespaceSelector": _selector(
+            NAMESPACE_NAME_LABEL,
+            others_than=deployment.excluded_namespaces if spares else (),
+            only=registration.namespaces,
+        ),
+        "objectSelector": _selector(OWN_LABEL, others_than=(OWN_NAME,) if spares else ()),
         "rules": [rule.to_json() for rule in registration.rules],
         "sideEffects": registration.side_effects.value,
         "timeoutSeconds": registration.timeout_seconds,
@@ -220,7 +226,7 @@ def _webhook(registration: Registration, deployment: Deployment) -> Json:
     return webhook
 
 
-def _not_in(label: str, values: tuple[str, ...]) -> Json:
-    if not values:
-        return {}
-    return {"matchExpressions": [{"key": label, "operator": "NotIn", "values": list(values)}]}
+def _selector(label: str, *, others_than: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> Json:
+    chosen = {"NotIn": others_than, "In": only}
+    terms = [{"key": label, "operator": how, "values": list(values)} for how, values in chosen.items() if values]
+    return {"matchExpressions": terms} if terms else {}

@@ -60,8 +60,9 @@ def checksums() -> None:
 @_OUTPUT
 @_SETTINGS
 def status(
+    *,
     namespaces: tuple[str, ...],
-    everywhere: bool,  # noqa: FBT001 - click gives options by name
+    everywhere: bool,
     output: str,
     config: Path | None,
     **flags: str | None,
@@ -121,10 +122,11 @@ def explain(workload: str, namespace: str, output: str, config: Path | None, **f
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @_SETTINGS
 def remove(
+    *,
     workloads: tuple[str, ...],
     namespaces: tuple[str, ...],
-    everywhere: bool,  # noqa: FBT001 - click gives options by name
-    dry_run: bool,  # noqa: FBT001 - as above
+    everywhere: bool,
+    dry_run: bool,
     config: Path | None,
     **flags: str | None,
 ) -> None:

@@ -30,9 +30,10 @@ _SECONDS: Final = 30.0
 )
 @settings_options((*options.KUBERNETES, options.NAMESPACE, declared.KEY_FILE, declared.KEY_SECRET))
 def render(
+    *,
     namespace: str,
-    from_cluster: bool,  # noqa: FBT001 - click gives options by name
-    only_diff: bool,  # noqa: FBT001 - as above
+    from_cluster: bool,
+    only_diff: bool,
     config: Path | None,
     **flags: str | None,
 ) -> int:

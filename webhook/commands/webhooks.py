@@ -10,7 +10,9 @@ import click
 from webhook.admission import registration
 from webhook.app import registrations
 from webhook.commands.common import dump, namespaced, read_file
+from webhook.config import read_file as read_settings
 from webhook.errors import ConfigurationError
+from webhook.hooks.checksums.operator import parse_operator
 
 
 @click.command()
@@ -26,7 +28,29 @@ from webhook.errors import ConfigurationError
 @click.option(
     "--controller", metavar="NAMESPACE/NAME", default="", help="ServiceAccount whose own writes are not sent."
 )
-def webhooks(service: str, url: str, ca_file: Path | None, name: str, controller: str) -> None:
+@click.option(
+    "--operator-list",
+    "listed",
+    multiple=True,
+    metavar="NAMESPACE",
+    help="A namespace of rolloutChecksums.namespaces, whose workloads are all sent; can be given several times.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Take those namespaces from a settings file, if its list is enabled.",
+)
+def webhooks(
+    *,
+    service: str,
+    url: str,
+    ca_file: Path | None,
+    name: str,
+    controller: str,
+    listed: tuple[str, ...],
+    config: Path | None,
+) -> None:
     """Print the webhook configurations, for `kubectl apply -f -`."""
     if bool(service) == bool(url):
         raise ConfigurationError("Give either --service NAMESPACE/NAME or --url https://host:port.")
@@ -36,4 +60,12 @@ def webhooks(service: str, url: str, ca_file: Path | None, name: str, controller
         configuration_name=name,
     )
     account = "system:serviceaccount:{}:{}".format(*namespaced(controller)) if controller else ""
-    click.echo(dump(registration.configurations(registrations(controller=account), deployment)), nl=False)
+    own, _, _ = service.partition("/")
+    namespaces = tuple(sorted({*listed, *(_listed(config, own) if config else ())}))
+    made = registration.configurations(registrations(controller=account, listed=namespaces), deployment)
+    click.echo(dump(made), nl=False)
+
+
+def _listed(config: Path, own: str) -> frozenset[str]:
+    policy = parse_operator(read_settings(config), default_namespace=own)
+    return policy.namespaces if policy.enabled else frozenset()

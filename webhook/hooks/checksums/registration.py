@@ -16,12 +16,11 @@ from webhook.admission.registration import (
     WebhookType,
 )
 from webhook.admission.review import Operation
+from webhook.hooks.checksums.core.keys import CONFIG_MAPS, HELD, MANAGED, SECRETS
 
 MUTATE_PREFIX: Final = "/mutate/"
 
-_OPT_IN: Final = tuple(
-    f"rollout-checksums.proompteng.ai/{name}" for name in ("secrets", "configmaps", "managed", "held")
-)
+_OPT_IN: Final = (SECRETS, CONFIG_MAPS, MANAGED, HELD)
 
 
 def _is_opted_in(variable: str) -> str:
@@ -32,32 +31,41 @@ def _is_opted_in(variable: str) -> str:
     )
 
 
-def registrations(resources: tuple[str, ...], *, controller: str = "", every: bool = False) -> tuple[Registration, ...]:
+def registrations(
+    resources: tuple[str, ...], *, controller: str = "", listed: tuple[str, ...] = ()
+) -> tuple[Registration, ...]:
     """Describe the webhook.
 
     Args:
         resources: Plural names of the workloads, such as `deployments`; each is served at a path of its own.
         controller: The user name of our controller's ServiceAccount, whose writes are right already.
-        every: Send every workload, not only those with annotations: needed where the operator's list opts them in.
+        listed: The namespaces of the operator's list, where every workload is sent: nothing of itself says which are
+            opted in. They get a webhook of their own, for what the other one does not match.
     """
-    conditions: tuple[MatchCondition, ...] = ()
-    if not every:
-        either = " || ".join(_is_opted_in(variable) for variable in ("object", "oldObject"))
-        conditions += (MatchCondition("is-or-was-opted-in", either),)
-    if controller:
-        conditions += (MatchCondition("not-our-controller", f"request.userInfo.username != '{controller}'"),)
-    return tuple(
-        Registration(
-            name=f"mutate-{resource}",
-            type=WebhookType.MUTATING,
-            path=MUTATE_PREFIX + resource,
-            rules=(Rule((Operation.CREATE, Operation.UPDATE), "apps", ("v1",), (resource,)),),
-            # What is left out while we are down is repaired by the controller.
-            failure_policy=FailurePolicy.IGNORE,
-            side_effects=SideEffects.NONE,
-            match_conditions=conditions,
-            reinvoke=True,
-            spares_system=True,
-        )
-        for resource in resources
+    either = " || ".join(_is_opted_in(variable) for variable in ("object", "oldObject"))
+    ours = MatchCondition("not-our-controller", f"request.userInfo.username != '{controller}'")
+    others = (ours,) if controller else ()
+    opted_in = [
+        _registration(resource, "", (MatchCondition("is-or-was-opted-in", either), *others)) for resource in resources
+    ]
+    conditions = (MatchCondition("is-not-opted-in-by-itself", f"!({either})"), *others)
+    by_list = [_registration(resource, "listed-", conditions, listed) for resource in resources if listed]
+    return (*opted_in, *by_list)
+
+
+def _registration(
+    resource: str, prefix: str, conditions: tuple[MatchCondition, ...], namespaces: tuple[str, ...] = ()
+) -> Registration:
+    return Registration(
+        name=f"mutate-{prefix}{resource}",
+        type=WebhookType.MUTATING,
+        path=MUTATE_PREFIX + resource,
+        rules=(Rule((Operation.CREATE, Operation.UPDATE), "apps", ("v1",), (resource,)),),
+        # What is left out while we are down is repaired by the controller.
+        failure_policy=FailurePolicy.IGNORE,
+        side_effects=SideEffects.NONE,
+        match_conditions=conditions,
+        reinvoke=True,
+        spares_system=True,
+        namespaces=namespaces,
     )

@@ -33,7 +33,7 @@ from webhook.hooks.checksums.core.messages import RESUMED_BY_HAND, UNDO_CHANGES_
 from webhook.hooks.checksums.registration import registrations
 from webhook.metrics import ServerMetrics
 from webhook.server.http import AdmissionEndpoint, Limits
-from webhook.server.runner import listen
+from webhook.server.runner import TlsPort, listen
 from webhook.values import Address
 
 KEY = "checksum/secret.db"
@@ -109,7 +109,9 @@ async def cluster(plane: ControlPlane, namespace: str, api: KubernetesApi, tmp_p
         metrics=ServerMetrics(CollectorRegistry()),
         log=structlog.get_logger(),
     )
-    listener = await listen(endpoint.application(), Address("127.0.0.1", 0), tls=tls, setting="--listen")
+    listener = await listen(
+        endpoint.application(), Address("127.0.0.1", 0), tls=TlsPort(tls, frozenset()), setting="--listen"
+    )
     bundle = base64.b64encode(encode_certificates((authority.certificate,))).decode()
     (document,) = configurations(
         registrations(RESOURCES),
@@ -123,7 +125,7 @@ async def cluster(plane: ControlPlane, namespace: str, api: KubernetesApi, tmp_p
     await _wait_until_called(made)
     yield made
     await made.kubectl("delete", "mutatingwebhookconfiguration", namespace)
-    await listener.runner.cleanup()
+    await listener.close()
 
 
 async def _wait_until_called(cluster: Cluster) -> None:

@@ -1,0 +1,93 @@
+"""Both programs together: holds placed at admission and released by the controller, and the operator's list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.controlplane.kubeconfig import write_private
+from tests.e2e.controllers import Controller, Workloads, annotations_of
+from tests.e2e.objects import PREFIX, deployment, secret
+from tests.e2e.test_controller_waves import reasons
+from tests.rollonce import Installation, command
+from tests.valkey import Valkey
+
+pytestmark = pytest.mark.cluster
+
+KEY = "checksum/secret.db"
+HOLD = "--rollout-checksums-missing=hold"
+LISTED = "listed"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane whose webhooks hold, and with an operator's list for one namespace."""
+    folder = tmp_path_factory.mktemp("hold")
+    settings = folder / "settings.yaml"
+    chosen = {"enabled": True, "secrets": ["db"], "namespaces": [LISTED]}
+    settings.write_text(json.dumps({"rolloutChecksums": chosen}))
+    with (
+        ControlPlane.start(folder / "plane") as plane,
+        Valkey.start(folder / "valkey") as store,
+        Installation.start(
+            plane, folder / "servers", redis_url=store.url, settings=(HOLD, f"--config={settings}")
+        ) as installed,
+    ):
+        url = f"https://127.0.0.1:{installed.balancer.port}"
+        authority = str(installed.folder / "ca.crt")
+        listed = command("webhooks", "--url", url, "--ca-file", authority, "--config", str(settings))
+        plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=listed)
+        yield plane
+
+
+def namespace_of(plane: ControlPlane, name: str) -> Workloads:
+    """A namespace in which pods can be created."""
+    plane.kubectl("create", "namespace", name)
+    plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s")
+    return Workloads(plane, name)
+
+
+def test_a_folder_in_the_wrong_order_makes_one_replica_set(cluster: ControlPlane, tmp_path: Path) -> None:
+    """The Deployment comes first, is held, and starts once, with its checksum, when the Secret comes."""
+    shop = namespace_of(cluster, "folder")
+    (tmp_path / "apply").mkdir()
+    write_private(tmp_path / "apply" / "1.json", json.dumps(deployment(secrets="db")))
+    write_private(tmp_path / "apply" / "2.json", json.dumps(secret("db", password="one")))
+    with Controller.start(cluster, tmp_path, shop.namespace, HOLD):
+        applied = cluster.kubectl("apply", "-n", shop.namespace, "-f", tmp_path / "apply")
+        assert "Kept paused" in applied.stderr
+        cluster.kubectl("rollout", "status", "deployment/web", "-n", shop.namespace, "--timeout=30s")
+        shop.wait_for_checksums(KEY, shop.current("secret", "db"))
+    assert shop.revisions() == {"web": 1}
+    assert shop.replica_sets() == {"web": 1}
+    assert PREFIX + "held" not in shop.all()["web"]["metadata"]["annotations"]
+
+
+def test_the_list_holds_at_admission_too(cluster: ControlPlane) -> None:
+    """A workload that says nothing by itself is sent to the webhook, since its namespace is listed."""
+    shop = namespace_of(cluster, LISTED)
+    cluster.apply(secret("db", password="one"), namespace=LISTED)
+    web = deployment()
+    del web["metadata"]["annotations"]
+    web["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": "db"}}]
+    cluster.apply(web, namespace=LISTED)
+    assert annotations_of(shop.all()["web"]) == {KEY: shop.current("secret", "db")}
+
+
+def test_it_is_told_why_it_is_held_and_let_go_by_opting_out(cluster: ControlPlane, tmp_path: Path) -> None:
+    """An Event and the annotation say what it waits for; without the requirement it starts."""
+    shop = namespace_of(cluster, "why")
+    with Controller.start(cluster, tmp_path, shop.namespace, HOLD):
+        cluster.apply(deployment(secrets="db"), namespace=shop.namespace)
+        cluster.wait_for(lambda: "RolloutHeld" in reasons(cluster, shop.namespace, "web"), what="the Event")
+        assert "db" in reasons(cluster, shop.namespace, "web")["RolloutHeld"]
+        assert shop.revisions() == {"web": 0}
+        # An opt-out that the server does not see: only the controller can let it go.
+        cluster.kubectl("delete", "mutatingwebhookconfiguration", "rollonce")
+        cluster.kubectl("annotate", "deployment", "web", f"{PREFIX}secrets-", "-n", shop.namespace)
+        cluster.kubectl("rollout", "status", "deployment/web", "-n", shop.namespace, "--timeout=30s")
+    assert annotations_of(shop.all()["web"]) == {}
