@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "certs": Entry("certs", "Look at certificates, and have them replaced."),
     "checksums": Entry("checksums", "Look at checksums of Secrets and ConfigMaps, and take them away."),
     "render": Entry("render", "Put checksums into the manifests on standard input."),
+    "runs": Entry("runs", "Ask which delivery became which run, and free deliveries."),
     "rbac": Entry("rbac", "Print the Roles of the namespaces that are served, for `kubectl apply -f -`."),
     "webhooks": Entry("webhooks", "Print the webhook configurations, for `kubectl apply -f -`."),
 }

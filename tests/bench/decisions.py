@@ -32,7 +32,7 @@ from webhook.admission.deadline import Deadline
 from webhook.clients.redis import RedisClient, parse_url
 from webhook.hooks import dedupe
 from webhook.hooks.dedupe.core.key import BUCKETS, DeliveryKey, mark_key
-from webhook.hooks.dedupe.core.record import NO_REQUEST, Record, State, encode
+from webhook.hooks.dedupe.core.record import NO_REQUEST, Record, State, encode, request_token
 from webhook.hooks.dedupe.registration import VALIDATE_PATH
 from webhook.hooks.dedupe.store import RESERVE
 
@@ -70,7 +70,7 @@ def record_bytes(url: str, count: int, length: int, state: State) -> float:
 
     def reserve(number: int, pipe: Any) -> None:
         key = DeliveryKey("shop", "nightly", str(uuid.uuid4()))
-        request = uuid.uuid4().bytes[:8] if state is State.RESERVED else NO_REQUEST
+        request = request_token(str(uuid.uuid4())) if state is State.RESERVED else NO_REQUEST
         phase = "Succeeded" if state is State.CONFIRMED else ""
         name = f"nightly-{number:x}-".ljust(length, "n")
         record = encode(Record(state, name, str(uuid.uuid4()), request, b"f" * 8, int(time.time()), phase=phase))

@@ -4,7 +4,7 @@
 --       4 mark under which the absence of a record was proved, or ''
 -- Returns: {outcome, record found or '', time in ms, mark}
 --   outcome: 'made' | 'own' (this very create has it already) | 'found' | 'missing' (and the store is not whole)
--- The first 32 bytes of a record are the same in every version; see core/record.py.
+-- The first 30 bytes of a record are the same in every version; see core/record.py.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -21,7 +21,7 @@ local found = redis.call('GET', KEYS[1])
 if found and found ~= ARGV[3] then
   local reserved = string.byte(found, 2) == 1
   local same = string.sub(found, 9, 24) == string.sub(ARGV[1], 9, 24)
-    or string.sub(found, 25, 32) == string.sub(ARGV[1], 25, 32)
+    or string.sub(found, 25, 30) == string.sub(ARGV[1], 25, 30)
   if not (reserved and same) then
     return {'found', found, now, mark}
   end

@@ -180,6 +180,18 @@ class Store:
         raw = cast("bytes | None", await self._client.command("GET", key.record_key, deadline=deadline)) or b""
         return raw, decode(raw) if raw else None
 
+    async def expires_at(self, key: DeliveryKey, deadline: Deadline) -> float:
+        """Return when a record expires, in seconds since 1970 by the store's clock; 0 if that is not known.
+
+        Raises:
+            StoreError: No answer.
+        """
+        left = cast("int", await self._client.command("PTTL", key.record_key, deadline=deadline))
+        if left < 0:
+            return 0
+        seconds, _ = cast("tuple[int, int]", await self._client.command("TIME", deadline=deadline))
+        return seconds + left / 1000
+
     async def swap(
         self, key: DeliveryKey, expected: bytes, record: Record, deadline: Deadline, *, expires_at: int | None
     ) -> bool:

@@ -52,7 +52,7 @@ class ModelRedis:
         assert isinstance(ttl, int)
         now, mark, found = self.now(), self._present_mark(mark_key), self.get(key)
         if found and found != expected:
-            own = found[1] == 1 and (found[8:24] == record[8:24] or found[24:32] == record[24:32])
+            own = found[1] == 1 and (found[8:24] == record[8:24] or found[24:30] == record[24:30])
             return [b"own" if own else b"found", found, now, mark]
         if (found or not mark.startswith(b"W")) and mark != proof:
             return [b"found" if found else b"missing", found, now, mark]

@@ -28,7 +28,7 @@ async def test_scripts_do_what_their_reference_does(client: RedisClient) -> None
     key = DeliveryKey("shop", "nightly", "d-1")
     keys = (key.record_key, mark_key(key.bucket))
     records = [
-        encode(Record(state, name, str(uuid.UUID(int=uid)), bytes(7) + bytes((uid,)), b"f" * 8))
+        encode(Record(state, name, str(uuid.UUID(int=uid)), bytes(5) + bytes((uid,)), b"f" * 8))
         for state in State
         for name in ("a", "b")
         for uid in (1, 2)

@@ -7,14 +7,14 @@ Layout of version 1, all numbers big-endian:
          1      1  state: 1 reserved, 2 confirmed, 3 forgotten
          2      6  reserved at, ms since 1970 by the store's clock (written by the script)
          8     16  uid of the run
-        24      8  the request that reserved, the first half of its uid; only in a reservation
+        24      6  the request that reserved, the first bytes of its uid; only in a reservation
          …      8  fingerprint of the parameters
-         …      5  run created at, s since 1970 by the API server's clock, 0 if unknown
-         …    1+n  phase last seen
+         …      4  run created at, s since 1970 by the API server's clock, 0 if unknown
+         …    1+n  phase last seen; only 128 + its number for a usual one
          …    1+n  name of the run, packed (see `core/packing.py`)
-         …     21  only after a `forget`: created at (5) and uid (16) of the newest run that was forgotten
+         …     21  only after a `forget`: created at (4) and uid (16) of the newest run that was forgotten
 
-The first 32 bytes of a reservation are where they are in every version, since the scripts look at them. A release that
+The first 30 bytes of a reservation are where they are in every version, since the scripts look at them. A release that
 brings version n+1 reads n and n+1 and still writes n; the release after it writes n+1. So replicas of two releases
 always agree.
 """
@@ -36,10 +36,13 @@ from webhook.hooks.dedupe.core.packing import pack_name, unpack_name
 
 VERSION: Final = 1
 _HEAD: Final = struct.Struct(">BB6s16s")
-_REQUEST_LENGTH: Final = 8
-_FACTS: Final = struct.Struct(f">{FINGERPRINT_LENGTH}s5s")
-_FORGOTTEN: Final = struct.Struct(">5s16s")
+_REQUEST_LENGTH: Final = 6
+_FACTS: Final = struct.Struct(f">{FINGERPRINT_LENGTH}sI")
+_FORGOTTEN: Final = struct.Struct(">I16s")
 _PHASE_LIMIT: Final = 32
+#: A byte with this bit is the number of a usual phase. New ones are added at the end, with a new version.
+_USUAL: Final = 128
+_USUAL_PHASES: Final = ("Pending", "Running", "Succeeded", "Failed", "Cancelled", "Completed", "Error", "Unknown")
 _CANONICAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -113,7 +116,7 @@ NO_REQUEST: Final = bytes(_REQUEST_LENGTH)
 
 
 def request_token(uid: str) -> bytes:
-    """Shorten an admission request's uid to 8 bytes, 60 bits of them random: enough to know a request again."""
+    """Shorten an admission request's uid to its first 48 bits, all of them random: enough to know a request again."""
     return _token(canonical_uid(uid))[:_REQUEST_LENGTH]
 
 
@@ -123,18 +126,14 @@ def _token(uid: str) -> bytes:
 
 def encode(record: Record) -> bytes:
     """Write a record in the current version."""
-    phase = record.phase.encode()[:_PHASE_LIMIT].decode(errors="ignore").encode()
     return b"".join(
         (
             _HEAD.pack(VERSION, record.state, record.reserved_at.to_bytes(6, "big"), _token(record.uid)),
             record.request if record.state is State.RESERVED else b"",
-            _FACTS.pack(record.fingerprint, record.created_at.to_bytes(5, "big")),
-            bytes((len(phase),)),
-            phase,
+            _FACTS.pack(record.fingerprint, record.created_at),
+            _pack_phase(record.phase),
             pack_name(record.name),
-            _FORGOTTEN.pack(record.forgotten.created_at.to_bytes(5, "big"), _token(record.forgotten.uid))
-            if record.forgotten
-            else b"",
+            _FORGOTTEN.pack(record.forgotten.created_at, _token(record.forgotten.uid)) if record.forgotten else b"",
         )
     )
 
@@ -147,7 +146,7 @@ def _decode_1(data: bytes) -> Record:
     if state is State.RESERVED:
         request, rest = rest[:_REQUEST_LENGTH], rest[_REQUEST_LENGTH:]
     fingerprint, created_at = _FACTS.unpack_from(rest)
-    phase, rest = _short_text(rest[_FACTS.size :])
+    phase, rest = _unpack_phase(rest[_FACTS.size :])
     name, rest = unpack_name(rest)
     return Record(
         state=state,
@@ -155,14 +154,23 @@ def _decode_1(data: bytes) -> Record:
         uid=str(UUID(bytes=uid)),
         request=request,
         fingerprint=fingerprint,
-        created_at=int.from_bytes(created_at, "big"),
+        created_at=created_at,
         reserved_at=int.from_bytes(reserved_at, "big"),
         phase=phase,
         forgotten=_forgotten(rest) if rest else None,
     )
 
 
-def _short_text(data: bytes) -> tuple[str, bytes]:
+def _pack_phase(phase: str) -> bytes:
+    if phase in _USUAL_PHASES:
+        return bytes((_USUAL + _USUAL_PHASES.index(phase),))
+    text = phase.encode()[:_PHASE_LIMIT].decode(errors="ignore").encode()
+    return bytes((len(text),)) + text
+
+
+def _unpack_phase(data: bytes) -> tuple[str, bytes]:
+    if data[0] >= _USUAL:
+        return _USUAL_PHASES[data[0] - _USUAL], data[1:]
     end = 1 + data[0]
     if len(data) < end:
         raise ValueError("it ends too early")
@@ -171,7 +179,7 @@ def _short_text(data: bytes) -> tuple[str, bytes]:
 
 def _forgotten(data: bytes) -> Forgotten:
     created_at, uid = _FORGOTTEN.unpack(data)
-    return Forgotten(int.from_bytes(created_at, "big"), str(UUID(bytes=uid)))
+    return Forgotten(created_at, str(UUID(bytes=uid)))
 
 
 #: How each version is read: the current one and, once there is one, the one before.
