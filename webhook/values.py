@@ -155,10 +155,9 @@ def object_names(text: str) -> tuple[str, ...]:
 
 def dns_label(text: str) -> str:
     """Read one name such as that of a Service (an RFC 1123 label)."""
-    (name,) = dns_labels(text) or ("",)
-    if not name:
-        raise ValueError("give a name of lower case letters, digits and '-'")
-    return name
+    if not _DNS_LABEL.fullmatch(text):
+        raise ValueError("give a name of lower case letters, digits and '-', at most 63 long")
+    return text
 
 
 def dns_label_or_none(text: str) -> str:
