@@ -22,7 +22,7 @@ from webhook.hooks.checksums.controller.turns import Turns
 from webhook.hooks.checksums.controller.view import View
 from webhook.hooks.checksums.core.case import Case
 from webhook.hooks.checksums.core.decide import decide
-from webhook.hooks.checksums.core.facts import Occasion
+from webhook.hooks.checksums.core.facts import Occasion, Unreadable
 from webhook.hooks.checksums.core.keys import Source
 from webhook.hooks.checksums.core.optin import required
 from webhook.hooks.checksums.core.pace import Pace, Timing
@@ -35,6 +35,7 @@ from webhook.hooks.checksums.sources import Seen, fetch
 WORKERS: Final = 48
 #: After a write that came too late, until we look again even if no watch says so.
 CONFLICT_SECONDS: Final = 1.0
+NOT_WATCHED: Final = "it is not among what is watched"
 
 
 class Roller:
@@ -53,6 +54,7 @@ class Roller:
     ) -> None:
         watching = tools.watching
         self._settings = settings
+        self._scope = scope
         self._pace = pace
         self._clock = watching.clock
         self._tools = tools
@@ -97,7 +99,8 @@ class Roller:
             self._turns.want(one)
         elif outcome.operations:
             await self._write(looked)
-        if unreadable := outcome.resolution.unreadable:
+        # What is not watched stays unreadable, however often it is tried.
+        if unreadable := [one for one in outcome.resolution.unreadable if one[1] != NOT_WATCHED]:
             raise KubernetesError("; ".join(f"{source} could not be read ({why})" for source, why in unreadable) + ".")
         return None
 
@@ -175,4 +178,7 @@ class Roller:
         self._tools.metrics.digests.set(len(self._digests))
 
     async def _fetch(self, place: Place) -> Seen:
+        if not self._scope.covers(*place):
+            # It may be readable, but nobody would tell us when it changes.
+            return Seen(Unreadable(NOT_WATCHED))
         return await fetch(*place, self._settings(), self._tools.api, clock=self._clock, metrics=self._tools.reads)
