@@ -237,6 +237,7 @@ class Installation:
             return
         for number in range(self.managed.controllers):
             account, arguments = self.managed.kubeconfig or kubeconfig, self.certificate_settings()
+            arguments = (f"--redis-url={redis_url}", *arguments)
             self.controllers.append(self._program("controller", number, account, arguments, environment))
 
     def _issue(self, number: int) -> tuple[str, ...]:

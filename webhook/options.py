@@ -148,11 +148,18 @@ STRICT = Setting(
     "false",
     "Whether a known deliveryId with other parameters is an error of its own (422), and an unsafe Redis refused.",
 )
+RESERVATION_LEASE = Setting(
+    "dedupe.lease",
+    values.duration_between(1, 3600),
+    "90s",
+    "For how long a create that was allowed may be on its way: longer than the API server's --request-timeout (60s).",
+)
 DEDUPE_NAMESPACES = Setting(
     "dedupe.namespaces",
     values.dns_labels,
     "",
-    "Namespaces whose runs are read when the store has lost its memory; by default all, which needs a right on all.",
+    "Namespaces whose runs are watched, and read when the store has lost its memory; by default all, which needs a "
+    "right on all.",
 )
 LEASE = Setting(
     "controller.lease", values.text_value, "rollonce-controller", "The Lease that the controllers elect by."
@@ -178,6 +185,14 @@ CERTIFICATES: Final[tuple[Setting[Any], ...]] = (
     TLS_SETTLE,
     TLS_MARGIN,
 )
+DEDUPLICATION: Final[tuple[Setting[Any], ...]] = (
+    REDIS_URL,
+    RETENTION,
+    ON_REDIS_DOWN,
+    STRICT,
+    RESERVATION_LEASE,
+    DEDUPE_NAMESPACES,
+)
 SERVE: Final[tuple[Setting[Any], ...]] = (
     LISTEN,
     HEALTH_LISTEN,
@@ -188,15 +203,19 @@ SERVE: Final[tuple[Setting[Any], ...]] = (
     TLS_MINIMUM_VERSION,
     TLS_CLIENT_CA,
     TLS_CLIENT_NAMES,
-    REDIS_URL,
-    RETENTION,
-    ON_REDIS_DOWN,
-    STRICT,
-    DEDUPE_NAMESPACES,
+    *DEDUPLICATION,
     *checksums.SHARED,
     *LOGGING,
 )
-CONTROLLER: Final[tuple[Setting[Any], ...]] = (HEALTH_LISTEN, *KUBERNETES, *CERTIFICATES, LEASE, *checksums.CONTROLLER, *LOGGING)
+CONTROLLER: Final[tuple[Setting[Any], ...]] = (
+    HEALTH_LISTEN,
+    *KUBERNETES,
+    *CERTIFICATES,
+    LEASE,
+    *DEDUPLICATION,
+    *checksums.CONTROLLER,
+    *LOGGING,
+)
 #: Every setting of every program, each once: one file serves them all.
 ALL: Final[tuple[Setting[Any], ...]] = tuple(dict.fromkeys(SERVE + CONTROLLER))
 #: Parts of the file that are no plain settings and are read, and read again, by whoever they are for.

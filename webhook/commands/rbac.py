@@ -15,11 +15,7 @@ from webhook.hooks.checksums.rights import PolicyRule, controller_rules, server_
 from webhook.values import dns_label, dns_labels, object_names
 
 _API: Final = "rbac.authorization.k8s.io"
-_RUNS: Final[PolicyRule] = {
-    "apiGroups": ["orchestration.proompteng.ai"],
-    "resources": ["orchestrationruns"],
-    "verbs": ["get", "list"],
-}
+_RUNS: Final[PolicyRule] = {"apiGroups": ["orchestration.proompteng.ai"], "resources": ["orchestrationruns"]}
 _SERVER: Final = "rollonce"
 _CONTROLLER: Final = "rollonce-controller"
 
@@ -70,8 +66,8 @@ def roles(
     if access is Access.CLUSTER and namespaces:
         raise ConfigurationError("With mode cluster there are no namespaces to give.")
     rules = {
-        _SERVER: [*server_rules(access, sources), _RUNS],
-        _CONTROLLER: controller_rules(access, sources),
+        _SERVER: [*server_rules(access, sources), {**_RUNS, "verbs": ["get", "list"]}],
+        _CONTROLLER: [*controller_rules(access, sources), {**_RUNS, "verbs": ["list", "watch"]}],
     }
     prefix = "Cluster" if access is Access.CLUSTER else ""
     return [

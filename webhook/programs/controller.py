@@ -17,10 +17,11 @@ from webhook.certificates.served import now
 from webhook.controller.core.lease import LeaseTiming
 from webhook.controller.election import Elector, Lead, Term
 from webhook.controller.metrics import ElectionMetrics
-from webhook.controller.parts import LeaderPart, Part
+from webhook.controller.parts import LeaderPart
 from webhook.log import Logger
 from webhook.programs.background import keep_running
 from webhook.programs.checksums import rolling
+from webhook.programs.deduplication import confirmations
 from webhook.programs.process import Process
 from webhook.programs.sources import manages_itself, own_namespace, self_managed
 
@@ -31,8 +32,8 @@ async def control(process: Process) -> None:
     Raises:
         ConfigurationError: A setting cannot work here.
     """
-    for part in _parts(process):
-        process.background.start(part.name, part.run)
+    confirming = await confirmations(process)
+    process.background.start(confirming.name, confirming.run)
     led = [*_leader_parts(process), await rolling(process)]
     if led:
         elector = _elector(process)
@@ -41,10 +42,6 @@ async def control(process: Process) -> None:
     process.log.info("Controlling.", led=[part.name for part in led])
     await process.stop.wait()
     process.readiness.start_draining()
-
-
-def _parts(_: Process) -> Sequence[Part]:
-    return ()
 
 
 def _leader_parts(process: Process) -> Sequence[LeaderPart]:

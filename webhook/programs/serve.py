@@ -21,6 +21,7 @@ from webhook.errors import ConfigurationError
 from webhook.hooks import checksums, dedupe
 from webhook.metrics import ServerMetrics
 from webhook.programs.checksums import live_settings
+from webhook.programs.deduplication import dedupe_settings
 from webhook.programs.process import Process
 from webhook.programs.sources import certificate_source, required_file
 from webhook.server.http import AdmissionEndpoint, Limits
@@ -103,12 +104,7 @@ async def _checksum_hooks(process: Process) -> tuple[Hook, ...]:
 def _deduplication(process: Process, store: RedisClient) -> dedupe.Deduplication:
     values = process.values
     return dedupe.assemble(
-        dedupe.DedupeSettings(
-            retention=values[options.RETENTION],
-            on_redis_down=values[options.ON_REDIS_DOWN],
-            strict=values[options.STRICT],
-            namespaces=values[options.DEDUPE_NAMESPACES],
-        ),
+        dedupe_settings(values),
         process.api,
         dedupe.Store(store),
         clock=time.time,
