@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from webhook.controller.events import EventType, Subject
 from webhook.hooks.checksums.core import messages
@@ -14,6 +15,10 @@ from webhook.hooks.checksums.core.plan import Observed, Plan, Wave
 from webhook.hooks.checksums.core.workload import WorkloadId
 from webhook.hooks.checksums.metrics import RollMetrics
 from webhook.log import Logger
+
+#: How long the Event about a patch waits, so that a hundred of them do not compete with a hundred patches.
+EVENT_SECONDS: Final = 1.0
+CHANGED: Final = "ConfigChanged"
 
 
 class Recorder(Protocol):
@@ -80,7 +85,9 @@ class Teller:
         )
         if outcome.keys or outcome.hold is Hold.RELEASED:
             message = messages.rolled(outcome.changed, outcome.removed, released=outcome.hold is Hold.RELEASED)
-            self._recorder.record(_subject(written), EventType.NORMAL, "ConfigChanged", message)
+            # The others of a fan-out go first.
+            loop = asyncio.get_running_loop()
+            loop.call_later(EVENT_SECONDS, self._recorder.record, _subject(written), EventType.NORMAL, CHANGED, message)
 
     def stopped(self, namespace: str, planned: Plan, everyone: Mapping[WorkloadId, Observed]) -> None:
         """Tell of waves that stand still, on those whose rollouts failed.
