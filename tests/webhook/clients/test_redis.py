@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.controlplane.ports import free_ports
+from tests.topologies import cluster, replicated, sentinels
 from tests.valkey import Valkey
 from webhook.admission.deadline import Deadline
 from webhook.clients.redis import RedisClient, RedisUrl, Script, parse_url
@@ -41,6 +40,10 @@ def soon(seconds: float = 5.0) -> Deadline:
             "redis+sentinel://a,b:5/main/1",
             RedisUrl("sentinel", (("a", 26379), ("b", 5)), service="main", db=1),
         ),
+        (
+            "redis://cache?wait_replicas=2&wait_milliseconds=50",
+            RedisUrl("standalone", (("cache", 6379),), wait_replicas=2, wait_milliseconds=50),
+        ),
         ("rediss+cluster://a:1,b:2", RedisUrl("cluster", (("a", 1), ("b", 2)), tls=True)),
     ],
 )
@@ -63,6 +66,9 @@ def test_urls_are_read(url: str, parsed: RedisUrl) -> None:
         ("unix://", "socket"),
         ("redis://cache?timeout=5", "timeout"),
         ("redis://cache?connections=0", "connections"),
+        ("redis://cache?wait_replicas=-1", "wait_replicas"),
+        ("redis://cache?wait_replicas=1&wait_milliseconds=60000", "wait_milliseconds"),
+        ("redis+cluster://cache?wait_replicas=1", "wait_replicas"),
     ],
 )
 def test_a_wrong_url_says_what_is_wrong(url: str, word: str) -> None:
@@ -172,67 +178,51 @@ async def test_a_restarted_server_learns_the_script_again(valkey: Valkey) -> Non
     await client.close()
 
 
-@pytest.fixture
-def sentinel(tmp_path: Path) -> Iterator[tuple[str, Valkey, Valkey]]:
-    """A primary, its replica, and a Sentinel that watches them: the URL and the two servers."""
-    with ExitStack() as stack:
-        primary = stack.enter_context(Valkey.start(tmp_path / "primary"))
-        follow = [f"replicaof 127.0.0.1 {primary.port}"]
-        replica = stack.enter_context(Valkey.start(tmp_path / "replica", config=follow))
-        watch = (
-            f"sentinel monitor main 127.0.0.1 {primary.port} 1",
-            "sentinel down-after-milliseconds main 300",
-            "sentinel failover-timeout main 2000",
-        )
-        watcher = stack.enter_context(
-            Valkey.start(tmp_path / "sentinel", appendonly=None, config=watch, args=("--sentinel",))
-        )
-        yield f"redis+sentinel://127.0.0.1:{watcher.port}/main", primary, replica
-
-
-async def test_sentinel_leads_to_the_new_primary(sentinel: tuple[str, Valkey, Valkey]) -> None:
+async def test_sentinel_leads_to_the_new_primary(tmp_path: Path) -> None:
     """When the primary dies, the client comes to the server that has taken over."""
-    url, primary, replica = sentinel
-    follower = Redis.from_url(replica.url)
-    deadline = soon(20)
-    while (await follower.info("replication")).get("master_link_status") != "up":
-        deadline.require()
-        await asyncio.sleep(0.05)
-    await follower.aclose()
-    client = RedisClient(parse_url(url))
-    await until_it_answers(client)
-    primary.kill()
-    await until_it_answers(client, 40)
-    await client.close()
+    with sentinels(tmp_path) as servers:
+        client = RedisClient(parse_url(servers.url))
+        await until_it_answers(client)
+        servers.primary.kill()
+        await until_it_answers(client, 40)
+        await client.close()
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[str]:
-    """Three servers that make a Cluster: the URL."""
-    with ExitStack() as stack:
-        config = ("cluster-enabled yes", "cluster-node-timeout 2000")
-        nodes = [stack.enter_context(Valkey.start(tmp_path / f"n{number}", config=config)) for number in range(3)]
-        yield "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+async def test_a_cluster_runs_scripts_in_each_shard(tmp_path: Path) -> None:
+    """Scripts on keys of every bucket reach the shard that has them, and each server tells of itself."""
+    with cluster(tmp_path) as (url, nodes):
+        client = RedisClient(parse_url(url))
+        for bucket in range(64):
+            key = b"r{%02x}" % bucket
+            assert await client.script(ECHO, (key,), (b"x",), soon()) == [1, b"x"]
+        assert await client.size(soon()) == 64
+        infos = await client.infos(soon())
+        assert sorted(info["tcp_port"] for info in infos.values()) == sorted(str(node.port) for node in nodes)
+        await client.close()
 
 
-async def test_a_cluster_runs_scripts_in_each_shard(cluster: str) -> None:
-    """Scripts on keys of every bucket reach the shard that has them."""
-    hosts = parse_url(cluster).hosts
-    nodes: list[Any] = [Redis(host=host, port=port) for host, port in hosts]
-    for number, node in enumerate(nodes):
-        first, last = 16384 * number // 3, 16384 * (number + 1) // 3 - 1
-        await node.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
-        for _, port in hosts:
-            await node.execute_command("CLUSTER", "MEET", "127.0.0.1", port)
-    deadline = soon(30)
-    for node in nodes:
-        while b"cluster_state:ok" not in bytes(str(await node.execute_command("CLUSTER", "INFO")), "utf-8"):
+async def test_a_replica_acknowledges_what_a_script_wrote(tmp_path: Path) -> None:
+    """With a replica that keeps up it is acknowledged, with one that stands still it is not, in bounded time."""
+    with replicated(tmp_path) as (primary, replica):
+        client = RedisClient(parse_url(f"{primary.url}?wait_replicas=1&wait_milliseconds=200"))
+        # The first time the server does not know the script.
+        assert await client.acknowledged(ECHO, (b"n",), (b"x",), soon()) == ([1, b"x"], True)
+        assert await client.acknowledged(ECHO, (b"n",), (b"x",), soon()) == ([2, b"x"], True)
+        replica.freeze()
+        assert await client.acknowledged(ECHO, (b"n",), (b"x",), soon()) == ([3, b"x"], False)
+        replica.thaw()
+        deadline = soon(20)
+        while not (await client.acknowledged(ECHO, (b"n",), (b"x",), deadline))[1]:
             deadline.require()
-            await asyncio.sleep(0.05)
-        await node.aclose()
-    client = RedisClient(parse_url(cluster))
-    for bucket in range(64):
-        key = b"r{%02x}" % bucket
-        assert await client.script(ECHO, (key,), (b"x",), soon()) == [1, b"x"]
-    assert await client.size(soon()) == 64
+        with pytest.raises(StoreError) as caught:
+            await client.acknowledged(Script.of("return redis.call('NO')"), (b"n",), (b"hush",), soon())
+        assert "hush" not in str(caught.value)
+        await client.close()
+
+
+async def test_without_replicas_to_wait_for_nothing_is_waited_for(valkey: Valkey) -> None:
+    """By default a script's answer is all there is."""
+    client = RedisClient(parse_url(valkey.url))
+    assert await client.acknowledged(ECHO, (b"n",), (b"x",), soon()) == ([1, b"x"], True)
+    assert list(await client.infos(soon())) == [""]
     await client.close()
