@@ -79,12 +79,14 @@ class SelfManaged:
         settings: More arguments of both programs, such as lifetimes.
         controllers: How many controller processes.
         kubeconfig: As whom they call the API server; by default as the servers do.
+        controller_settings: More arguments of theirs.
     """
 
     namespace: str
     settings: tuple[str, ...] = ()
     controllers: int = 1
     kubeconfig: Path | None = None
+    controller_settings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -236,8 +238,9 @@ class Installation:
         if not self.managed:
             return
         for number in range(self.managed.controllers):
-            account, arguments = self.managed.kubeconfig or kubeconfig, self.certificate_settings()
-            arguments = (f"--redis-url={redis_url}", *arguments)
+            account = self.managed.kubeconfig or kubeconfig
+            more = self.managed.controller_settings
+            arguments = (f"--redis-url={redis_url}", *self.certificate_settings(), *more)
             self.controllers.append(self._program("controller", number, account, arguments, environment))
 
     def _issue(self, number: int) -> tuple[str, ...]:

@@ -1,0 +1,73 @@
+"""What the tests of certificates ask: the command line, the configurations, and servers of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from certs.bundle import Bundle, parse_bundle
+from tests.certs.cluster import bundles
+from tests.controlplane import ControlPlane
+from tests.controlplane.commands import Result, run
+from tests.controlplane.polling import wait_for
+from tests.rollonce import ROOT, Installation, Replica
+from tests.valkey import Valkey
+
+HOME = "rollonce"
+SECRET = "rollonce-ca"
+#: Where the writers write: one for all tests, since deleting what they wrote would be a load of its own.
+BUSY = "busy"
+LEAF_SECONDS = 10
+MANIFESTS = ROOT / "deploy" / "manifests"
+
+
+def certs(installation: Installation, *arguments: str, check: bool = True) -> Result:
+    """Run `rollonce certs` as an administrator who can reach the servers."""
+    (command, *rest) = arguments
+    replicas = [f"--replica=127.0.0.1:{replica.port}" for replica in installation.replicas]
+    settings = [f"--kubeconfig={installation.plane.kubeconfig}", *installation.certificate_settings()]
+    return run(
+        [sys.executable, "-m", "webhook", "certs", command, *rest, *replicas, *settings],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        input=None,
+        check=check,
+        timeout=60,
+    )
+
+
+def published(plane: ControlPlane) -> set[Bundle]:
+    """The different bundles that our webhooks carry."""
+    found = [bundles(plane, kind, "rollonce") for kind in ("mutating", "validating")]
+    return {parse_bundle(pem, what="caBundle") for one in found for pem in one.values()}
+
+
+def settled(plane: ControlPlane) -> Bundle | None:
+    """The one CA that every webhook trusts, None while it is not one alone."""
+    (first, *others) = published(plane)
+    return first if not others and len(first.certificates) == 1 else None
+
+
+@contextmanager
+def another(installation: Installation, store: Valkey, *arguments: str) -> Iterator[Replica]:
+    """One more server, as an administrator, that need not become ready."""
+    settings = (f"--redis-url={store.url}", "--drain=0s", *installation.certificate_settings(), *arguments)
+    server = installation._program("serve", 9, installation.plane.kubeconfig, settings, {})
+    try:
+        yield server
+    finally:
+        server.process.kill()
+
+
+def waits_for(server: Replica, reason: str) -> None:
+    """Wait until a server says that it is not ready for this reason."""
+
+    def says() -> bool:
+        try:
+            status, reasons = server.health("/readyz")
+        except OSError:
+            return False
+        return status == 503 and reason in reasons
+
+    wait_for(says, what=f"a server that says {reason!r}")
