@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,10 +22,14 @@ from webhook.admission.hook import Answer, Hook
 from webhook.errors import DeadlineExceededError, DependencyError, MalformedReviewError
 from webhook.log import Logger
 from webhook.metrics import ServerMetrics
+from webhook.server.bodies import BODY_SECONDS, Bodies
+from webhook.server.refusal import RETRY_AFTER, HttpError
 from webhook.values import duration_seconds
 
 #: A review holds the object and its old version, of 3 MiB each at most, and what is around them.
 BODY_LIMIT: Final = 7 * 1024 * 1024
+#: Beside what the program itself takes, this has to fit into its memory.
+ARRIVING_LIMIT: Final = 64 * 1024 * 1024
 #: What the API server grants where it does not say.
 #: Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#timeouts
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
@@ -32,8 +37,6 @@ LONGEST_TIMEOUT_SECONDS: Final = 30.0
 #: What is kept of the time for the answer's way back: a tenth, at most a quarter of a second.
 RESERVE_SHARE: Final = 0.1
 RESERVE_SECONDS: Final = 0.25
-
-RETRY_AFTER: Final[dict[str, str]] = {hdrs.RETRY_AFTER: "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +46,12 @@ class Limits:
     Attributes:
         in_flight: Reviews being worked on; more are told to come again, which beats letting them time out.
         body: Bytes of a request's body.
+        arriving: Bytes of all bodies that are arriving.
     """
 
     in_flight: int = 512
     body: int = BODY_LIMIT
-
-
-class HttpError(Exception):
-    """The request is answered with a status and one line of text.
-
-    Args:
-        status: The HTTP status.
-        message: What was wrong, for whoever sent it and for the log.
-        headers: Added to the answer.
-    """
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.headers = headers or {}
+    arriving: int = ARRIVING_LIMIT
 
 
 class AdmissionEndpoint:
@@ -80,6 +69,8 @@ class AdmissionEndpoint:
         self._limits = limits
         self._metrics = metrics
         self._log = log
+        self._bodies = Bodies(largest=limits.body, together=limits.arriving)
+        self._open = 0
         self._in_flight = 0
         self.answered = 0
         """Requests that were answered in any way."""
@@ -89,7 +80,7 @@ class AdmissionEndpoint:
 
     def application(self) -> web.Application:
         """Make the aiohttp application."""
-        application = web.Application(client_max_size=self._limits.body, middlewares=[self._guard])
+        application = web.Application(middlewares=[self._guard])
         for hook in self._hooks:
             application.router.add_post(hook.path, self._serve(hook))
         return application
@@ -106,15 +97,15 @@ class AdmissionEndpoint:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        response: web.StreamResponse
-        if self._in_flight >= self._limits.in_flight:
-            response = self._refuse(request, HttpError(429, "Too many reviews are being worked on.", RETRY_AFTER))
-        else:
-            self._enter()
-            try:
-                response = await self._respond(request, handler)
-            finally:
-                self._leave()
+        self._open += 1
+        self._idle.clear()
+        try:
+            response = await self._respond(request, handler)
+        finally:
+            self._open -= 1
+            self.answered += 1
+            if not self._open:
+                self._idle.set()
         if self._closing:
             response.force_close()
         return response
@@ -127,35 +118,34 @@ class AdmissionEndpoint:
         except HttpError as error:
             return self._refuse(request, error)
         except web.HTTPException as error:
-            return self._refuse(request, HttpError(error.status, self._explain(error), _allow(error)))
+            return self._refuse(request, HttpError(error.status, _explain(error), _allow(error)))
         except (ConnectionResetError, asyncio.IncompleteReadError):
             raise
         except Exception as error:  # noqa: BLE001 - the last resort: a defect must not reach the client as a traceback
             self._log.error("A review could not be answered because of a defect.", path=request.path, exc_info=error)
             return self._refuse(request, HttpError(500, "Internal error; the log of rollonce says more."))
 
-    def _enter(self) -> None:
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._in_flight >= self._limits.in_flight:
+            raise HttpError(429, "Too many reviews are being worked on.", RETRY_AFTER)
         self._in_flight += 1
         self._metrics.in_flight.inc()
-        self._idle.clear()
-
-    def _leave(self) -> None:
-        self._in_flight -= 1
-        self.answered += 1
-        self._metrics.in_flight.dec()
-        if not self._in_flight:
-            self._idle.set()
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            self._metrics.in_flight.dec()
 
     def _serve(self, hook: Hook) -> Callable[[web.Request], Awaitable[web.Response]]:
         seconds = self._metrics.seconds.labels(hook.name)
-
         counters: dict[tuple[str, str, int], Counter] = {}
 
         async def serve(request: web.Request) -> web.Response:
             deadline = _deadline_of(request)
             if request.content_type != "application/json":
                 raise HttpError(415, "The Content-Type of a review is application/json.")
-            answer, took = await _exchange(hook, request, deadline)
+            answer, took = await self._exchange(hook, request, deadline)
             seconds.observe(took)
             kind = (answer.operation, answer.outcome, answer.code)
             if (counter := counters.get(kind)) is None:
@@ -166,14 +156,33 @@ class AdmissionEndpoint:
 
         return serve
 
-    def _explain(self, error: web.HTTPException) -> str:
-        if error.status == 413:
-            return f"The body is larger than {self._limits.body} bytes."
-        if error.status == 404:
-            return "There is no webhook at this path."
-        if error.status == 405:
-            return "A review is sent by POST."
-        return error.reason
+    async def _exchange(self, hook: Hook, request: web.Request, deadline: Deadline) -> tuple[Answer, float]:
+        """Read the whole body and let the hook answer it.
+
+        Returns:
+            The answer, and how many seconds the hook took for it.
+
+        Raises:
+            HttpError: There is no answer; its status says whose fault that is.
+        """
+        started: float | None = None
+        try:
+            # One timer for both: a timer costs as much as decoding a review.
+            async with asyncio.timeout(min(deadline.remaining(), BODY_SECONDS)) as timer:
+                body = await self._bodies.read(request)
+                with self._place():
+                    timer.reschedule(asyncio.get_running_loop().time() + deadline.remaining())
+                    started = time.perf_counter()
+                    answer = await hook.answer(body, deadline)
+                    return answer, time.perf_counter() - started
+        except MalformedReviewError as error:
+            raise HttpError(error.code, str(error)) from None
+        except (DeadlineExceededError, TimeoutError):
+            if started is None:
+                raise HttpError(408, "The body did not arrive in time.") from None
+            raise HttpError(504, "The time for this review is over.") from None
+        except DependencyError as error:
+            raise HttpError(error.code, str(error), RETRY_AFTER) from None
 
     def _refuse(self, request: web.Request, error: HttpError) -> web.Response:
         self._metrics.refused.labels(str(error.status)).inc()
@@ -185,33 +194,6 @@ class AdmissionEndpoint:
             problem=error.message,
         )
         return web.Response(status=error.status, text=error.message + "\n", headers=error.headers)
-
-
-async def _exchange(hook: Hook, request: web.Request, deadline: Deadline) -> tuple[Answer, float]:
-    """Read the whole body and let the hook answer it.
-
-    Returns:
-        The answer, and how many seconds the hook took for it.
-
-    Raises:
-        HttpError: There is no answer; its status says whose fault that is.
-    """
-    started: float | None = None
-    try:
-        # One timer for both: a timer costs as much as decoding a review.
-        async with asyncio.timeout(deadline.remaining()):
-            body = await request.read()
-            started = time.perf_counter()
-            answer = await hook.answer(body, deadline)
-            return answer, time.perf_counter() - started
-    except MalformedReviewError as error:
-        raise HttpError(error.code, str(error)) from None
-    except (DeadlineExceededError, TimeoutError):
-        if started is None:
-            raise HttpError(408, "The body did not arrive in time.") from None
-        raise HttpError(504, "The time for this review is over.") from None
-    except DependencyError as error:
-        raise HttpError(error.code, str(error), RETRY_AFTER) from None
 
 
 def _deadline_of(request: web.Request) -> Deadline:
@@ -228,6 +210,14 @@ def _granted(timeout: str) -> float:
     """Return the seconds that we may take of a timeout; there are few different ones."""
     seconds = min(duration_seconds(timeout) if timeout else DEFAULT_TIMEOUT_SECONDS, LONGEST_TIMEOUT_SECONDS)
     return seconds - min(seconds * RESERVE_SHARE, RESERVE_SECONDS)
+
+
+def _explain(error: web.HTTPException) -> str:
+    if error.status == 404:
+        return "There is no webhook at this path."
+    if error.status == 405:
+        return "A review is sent by POST."
+    return error.reason
 
 
 def _allow(error: web.HTTPException) -> dict[str, str]:

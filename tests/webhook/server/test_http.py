@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 from collections.abc import AsyncIterator
@@ -49,6 +50,20 @@ class Echo:
         return Answer(body, "u", "CREATE", "allowed", 200)
 
 
+@contextlib.asynccontextmanager
+async def sending(port: int, data: bytes) -> AsyncIterator[asyncio.StreamReader]:
+    """Send bytes as they are, and leave the connection open."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    await writer.drain()
+    try:
+        yield reader
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
 class Server:
     """A listening endpoint with its hook, and a client."""
 
@@ -76,7 +91,7 @@ async def server() -> AsyncIterator[Server]:
     hook = Echo()
     endpoint = AdmissionEndpoint(
         (hook,),
-        limits=Limits(in_flight=2, body=1000),
+        limits=Limits(in_flight=2, body=1000, arriving=1500),
         metrics=ServerMetrics(CollectorRegistry()),
         log=log.configure("info", "json", logged),
     )
@@ -160,15 +175,41 @@ async def test_a_hook_that_takes_too_long_is_cut_off(server: Server) -> None:
     assert (await server.post(b'"wait"', path="/echo?timeout=100ms"))[0] == 504
 
 
+HEAD = b"POST /echo?timeout=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s\r\n\r\n"
+
+
 async def test_a_body_that_does_not_arrive_is_given_up(server: Server) -> None:
     """A client that sends its body too slowly is told so, as its own fault and not as ours."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
-    head = (
-        b"POST /echo?timeout=100ms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
-    )
-    writer.write(head + b"{")
-    assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
-    writer.close()
+    async with sending(server.listener.port, HEAD % (b"100ms", b"Content-Length: 9") + b"{") as reader:
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_slow_senders_keep_nobody_out(server: Server) -> None:
+    """Bodies that are still arriving take no place of a review, however many there are."""
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(20):
+            slow = HEAD % (b"30s", b"Content-Length: 9") + b"{"
+            await stack.enter_async_context(sending(server.listener.port, slow))
+        for _ in range(20):
+            assert (await server.post(b"{}"))[0] == 200
+        assert not server.endpoint._idle.is_set()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+async def test_a_compressed_body_is_refused(server: Server, encoding: str) -> None:
+    """Nobody has to send one, and a small one could become a very large one."""
+    async with server.client.post(
+        server.url + "/echo", data=b"x", headers={"Content-Type": "application/json", "Content-Encoding": encoding}
+    ) as response:
+        assert response.status in {400, 415}
+    assert "defect" not in server.logged.getvalue()
+
+
+async def test_a_badly_framed_body_is_the_clients_fault(server: Server) -> None:
+    """Chunks that are none get a 400, and the log a line instead of a traceback."""
+    async with sending(server.listener.port, HEAD % (b"5s", b"Transfer-Encoding: chunked") + b"zzz\r\n") as reader:
+        assert b" 400 " in await reader.readline()
+    assert "exception" not in server.logged.getvalue()
 
 
 async def test_overload_is_told_at_once(server: Server) -> None:
