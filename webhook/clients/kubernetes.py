@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config as kubernetes_config
@@ -77,8 +79,8 @@ class KubernetesClient:
                 keepalive_timeout=90,
             ),
             headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
-            proxy=configuration.proxy or None,
-            trust_env=True,
+            # With `trust_env`, aiohttp looks for proxies and passwords anew, in two threads, at each request.
+            proxy=configuration.proxy or _proxy_for(self._host),
             auto_decompress=True,
             # An event of a watch can be as large as an object.
             read_bufsize=2**18,
@@ -194,6 +196,12 @@ class KubernetesClient:
 
 class _StaleConnectionError(KubernetesError):
     """The connection was closed before an answer came; a read may be asked again."""
+
+
+def _proxy_for(url: str) -> str | None:
+    """Find the proxy that the environment names for a URL (`HTTPS_PROXY`, `NO_PROXY` and the like)."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 def _kind_of(error: BaseException) -> str:

@@ -22,6 +22,10 @@ from webhook.hooks.checksums.shared import SharedReads
 
 #: How long a read waits for one of the same object that is under way: many times what a read takes.
 PATIENCE_SECONDS: Final = 0.05
+#: Reads under way at a time: fewer than the client has connections, so that some are left for the other webhooks.
+MOST_READS: Final = 40
+#: Reads for one review under way at a time. What has not begun by its deadline never does.
+MOST_READS_OF_ONE: Final = 16
 
 
 class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
@@ -77,6 +81,7 @@ class SourceReader:
         self._api = api
         self._clock = clock
         self._metrics = metrics
+        self._seats = asyncio.Semaphore(MOST_READS)
         self._shared: SharedReads[tuple[str, Source], Reading] = SharedReads(self._fetch, patience=PATIENCE_SECONDS)
 
     async def read(self, namespace: str, sources: Iterable[Source], deadline: Deadline) -> dict[Source, Reading]:
@@ -91,18 +96,21 @@ class SourceReader:
             For each source, what a read found that began after this call.
         """
         wanted = tuple(sources)
-        readings = await asyncio.gather(*(self._within(deadline, namespace, source) for source in wanted))
+        seats = asyncio.Semaphore(MOST_READS_OF_ONE)
+        readings = await asyncio.gather(*(self._within(deadline, namespace, source, seats) for source in wanted))
         return dict(zip(wanted, readings, strict=True))
 
-    async def _within(self, deadline: Deadline, namespace: str, source: Source) -> Reading:
+    async def _within(self, deadline: Deadline, namespace: str, source: Source, seats: asyncio.Semaphore) -> Reading:
         try:
-            async with asyncio.timeout(deadline.remaining()):
+            async with asyncio.timeout(deadline.remaining()), seats:
                 return await self._shared.get((namespace, source))
         except TimeoutError:
             return Unreadable("no answer in time")
 
     async def _fetch(self, where: tuple[str, Source]) -> Reading:
-        return (await fetch(*where, self._settings(), self._api, clock=self._clock, metrics=self._metrics)).reading
+        async with self._seats:
+            seen = await fetch(*where, self._settings(), self._api, clock=self._clock, metrics=self._metrics)
+        return seen.reading
 
 
 async def fetch(

@@ -60,7 +60,13 @@ class Roller:
         self._tools = tools
         self._dependents = Dependents()
         self._timings: dict[WorkloadId, Timing] = {}
-        self._view = View(scope, watching, workload_changed=self._see_workload, source_changed=self._see_source)
+        self._view = View(
+            scope,
+            watching,
+            workload_changed=self._see_workload,
+            status_changed=lambda one: self._turns.moved(one.namespace),
+            source_changed=self._see_source,
+        )
         self._digests = DigestCache(self._fetch, self._view.version)
         self._patcher = Patcher(tools.api, self._view, term, metrics=tools.metrics)
         self._queue: WorkQueue[WorkloadId] = WorkQueue(

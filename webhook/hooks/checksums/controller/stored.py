@@ -69,6 +69,15 @@ class MirroredWorkload(msgspec.Struct, frozen=True, gc=False):
         """Whether its pod template carries checksums of ours."""
         return MANAGED in (self.metadata.annotations or {})
 
+    def is_decided_otherwise_than(self, other: MirroredWorkload) -> bool:
+        """Whether they differ in something that decisions are made by; a status says only how far a rollout is."""
+        mine, theirs = self.metadata, other.metadata
+        return (
+            self.spec != other.spec
+            or (mine.uid, mine.deletion_timestamp) != (theirs.uid, theirs.deletion_timestamp)
+            or _without_revision(mine.annotations) != _without_revision(theirs.annotations)
+        )
+
     def look(self, kind: str) -> Workload:
         """Look at it as decisions do."""
         return Workload.with_template(kind, self._stored, self.spec.template)
@@ -117,3 +126,8 @@ class MirroredWorkload(msgspec.Struct, frozen=True, gc=False):
 def path_of(workload: WorkloadId) -> str:
     """Return the path of a workload at the API server."""
     return f"/apis/apps/v1/namespaces/{workload.namespace}/{PLURALS[workload.kind]}/{workload.name}"
+
+
+def _without_revision(annotations: dict[str, str] | None) -> dict[str, str]:
+    """Leave out what a Deployment's own controller counts by."""
+    return {name: value for name, value in (annotations or {}).items() if name != REVISION}

@@ -48,6 +48,7 @@ class View:
         scope: What that is.
         watching: How.
         workload_changed: Told of each workload that came, changed or went.
+        status_changed: Told of each of which nothing has changed that decisions are made by.
         source_changed: Told of each Secret or ConfigMap that came, changed or went, be it in its metadata only.
     """
 
@@ -57,9 +58,11 @@ class View:
         watching: Watching,
         *,
         workload_changed: Callable[[WorkloadId], None],
+        status_changed: Callable[[WorkloadId], None],
         source_changed: Callable[[Place], None],
     ) -> None:
         self._workload_changed = workload_changed
+        self._status_changed = status_changed
         self._source_changed = source_changed
         self._ours: dict[WorkloadId, MirroredWorkload] = {}
         self._workloads: dict[str, Mirrors[MirroredWorkload]] = {}
@@ -122,10 +125,16 @@ class View:
     def _seen(self, one: WorkloadId) -> MirroredWorkload | None:
         return self._workloads[one.kind].get(Key(one.namespace, one.name))
 
-    def _see_workload(self, kind: str, key: Key, _: MirroredWorkload | None, __: MirroredWorkload | None) -> None:
+    def _see_workload(
+        self, kind: str, key: Key, before: MirroredWorkload | None, after: MirroredWorkload | None
+    ) -> None:
         one = WorkloadId(key.namespace, kind, key.name)
-        self._ours.pop(one, None)
-        self._workload_changed(one)
+        # What was put off until our own write was shown has to be looked at now, whatever else is new.
+        ours = self._ours.pop(one, None) is not None
+        if ours or before is None or after is None or before.is_decided_otherwise_than(after):
+            self._workload_changed(one)
+        else:
+            self._status_changed(one)
 
     def _see_source(self, kind: SourceKind, key: Key, _: PartialObject | None, __: PartialObject | None) -> None:
         self._source_changed((key.namespace, Source(kind, key.name)))

@@ -17,6 +17,11 @@ EVERYTHING: Final = "*"
 #: What a workload's author says; a change of one of these is a change of the opt-in.
 OPT_IN_ANNOTATIONS: Final = (SECRETS, CONFIG_MAPS, ENABLED)
 
+#: How many objects a workload can depend on: each costs a read at each write, and all share one server.
+MOST_SOURCES: Final = 100
+#: So many words of a list are looked at; a list has room for thousands that say nothing.
+_MOST_WORDS: Final = 2 * MOST_SOURCES
+
 _ANNOTATION_OF: Final = {SourceKind.SECRET: SECRETS, SourceKind.CONFIG_MAP: CONFIG_MAPS}
 _CHECKSUM: Final = re.compile(r"[0-9a-f]{64}")
 _SHOWN_LIMIT: Final = 60
@@ -123,6 +128,9 @@ def required(workload: Workload, policy: OperatorPolicy, namespace: str) -> Requ
     legal = {source: given for source, given in wanted.items() if is_legal_name(source.name)}
     problems += [Problem("", source.name, _not_a_name(source.kind)) for source in wanted if source not in legal]
     ordered = sorted(legal.items(), key=lambda item: item[0].order)
+    if len(ordered) > MOST_SOURCES:
+        problems.append(Problem("", ordered[MOST_SOURCES][0].name, _too_many(len(ordered))))
+        ordered = ordered[:MOST_SOURCES]
     return Requirements(
         tuple(Requirement(source, given, optional=referenced.get(source, False)) for source, given in ordered),
         tuple(problems),
@@ -154,7 +162,10 @@ def parse_list(text: str, kind: SourceKind) -> ParsedList:
     sources: dict[Source, str | None] = {}
     problems: list[Problem] = []
     everything = False
-    for word in filter(None, map(str.strip, text.split(","))):
+    words = text.split(",", _MOST_WORDS)
+    if len(words) > _MOST_WORDS:
+        problems.append(Problem(annotation, words.pop().strip(), f"comes after {_MOST_WORDS} words"))
+    for word in filter(None, map(str.strip, words)):
         name, equals, given = word.partition("=")
         source, provided = Source(kind, name), given if equals else None
         if word == EVERYTHING:
@@ -176,6 +187,10 @@ def is_checksum(text: str) -> bool:
 def _enabled_problem(value: str | None) -> Iterator[Problem]:
     if value not in {None, "true", "false"}:
         yield Problem(ENABLED, value or "", 'has to be "true" or "false"')
+
+
+def _too_many(number: int) -> str:
+    return f"is one too many: a workload can depend on {MOST_SOURCES} objects, and this one names {number}"
 
 
 def _not_a_name(kind: SourceKind) -> str:
