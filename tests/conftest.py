@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.controlplane import BuildError, ControlPlane
 from tests.controlplane.build import ensure
 from tests.valkey import Valkey
+
+# A property is about what comes out, not about how long it took on a busy machine.
+settings.register_profile("default", deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+settings.load_profile("default")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

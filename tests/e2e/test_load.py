@@ -60,3 +60,21 @@ async def test_64_writers_with_30_seats(tmp_path_factory: pytest.TempPathFactory
             refused = [reply.body[:300] for reply in replies if reply.status != 201]
             assert refused == []
             assert webhook_failures(plane) == before
+
+
+async def test_one_workload_cannot_hold_up_the_others(
+    plane: ControlPlane, installation: Installation, namespace: str
+) -> None:
+    """Deployments that name thousands of objects are answered in time, and so is a run beside them."""
+    names = ",".join(f"s{number}" for number in range(5000))
+    before = webhook_failures(plane)
+    async with raw_client(plane.kubeconfig) as client:
+        jobs = [
+            partial(client.create, DEPLOYMENTS_PATH.format(namespace), deployment(f"web-{number}", secrets=names))
+            for number in range(6)
+        ]
+        jobs.append(partial(client.create, RUNS_PATH.format(namespace), run("d", name="beside")))
+        replies = await side_by_side(len(jobs), jobs)
+    assert [reply.status for reply in replies] == [201] * len(jobs)
+    assert webhook_failures(plane) == before
+    assert installation.metric("rollonce_http_refused_total") == 0

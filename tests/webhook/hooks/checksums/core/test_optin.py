@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from tests.webhook.hooks.checksums.core.test_keys import NAMES
 from tests.webhook.hooks.checksums.manifests import A, B, config_map, manifest, secret, workload
 from webhook.hooks.checksums.core.keys import CONFIG_MAPS, ENABLED, SECRETS, Source, SourceKind
-from webhook.hooks.checksums.core.optin import OperatorPolicy, Requirement, Requirements, parse_list, required
+from webhook.hooks.checksums.core.optin import (
+    MOST_SOURCES,
+    OperatorPolicy,
+    Requirement,
+    Requirements,
+    parse_list,
+    required,
+)
 
 NOBODY = OperatorPolicy()
 USES = {
@@ -171,3 +178,21 @@ def test_a_provided_checksum_counts_for_who_names_the_object_too() -> None:
     assert wants({SECRETS: "registry"}, listing({secret("registry"): B})).wanted == (
         Requirement(secret("registry"), B),
     )
+
+
+def test_a_workload_depends_on_a_hundred_objects_at_most() -> None:
+    """Whoever names more gets the first hundred, and is told of the first that is one too many."""
+    names = [f"s{number:03}" for number in range(MOST_SOURCES + 20)]
+    found = wants({SECRETS: ",".join(names)})
+    assert [requirement.source.name for requirement in found.wanted] == names[:MOST_SOURCES]
+    assert [problem.word for problem in found.problems] == [names[MOST_SOURCES]]
+    assert "120" in str(found.problems[0])
+    assert wants({SECRETS: ",".join(names[:MOST_SOURCES])}).problems == ()
+
+
+def test_a_list_without_end_is_not_read_to_its_end() -> None:
+    """A quarter of a megabyte of words costs no more than two hundred of them."""
+    parsed = parse_list(",".join(["a", *(f"A{number}" for number in range(50_000))]), SourceKind.SECRET)
+    assert set(parsed.sources) == {Source(SourceKind.SECRET, "a")}
+    assert len(parsed.problems) == 2 * MOST_SOURCES
+    assert "comes after 200 words" in str(parsed.problems[0])
