@@ -170,3 +170,17 @@ def test_keyed_checksums_are_hmacs(shop: Workloads, tmp_path: Path) -> None:
     )
     assert refused.replica.process.wait() == 2
     assert "key/absent cannot be read" in refused.replica.process.log_tail()
+
+
+def test_a_hot_object_makes_no_storm(rolled: Workloads, tmp_path: Path) -> None:
+    """It changes all the time: the ceiling lets it roll, the back-off not often, and in the end it is current."""
+    before = rolled.revisions()["web"]
+    pace = ("--rollout-checksums-settle=500ms", "--rollout-checksums-backoff=2s")
+    with Controller.start(rolled.plane, tmp_path, rolled.namespace, *pace) as controller:
+        changes = 0
+        while controller.metric("rollonce_rollout_patches_total", outcome="written") < 2:
+            changes += 1
+            rolled.plane.apply(secret("db", password=str(changes)), namespace=rolled.namespace)
+        rolled.wait_for_checksums(KEY, rolled.current("secret", "db"))
+        controller.is_idle()
+    assert rolled.revisions()["web"] - before <= 3 < changes
