@@ -16,6 +16,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from webhook.admission.deadline import Deadline
+from webhook.clients.redis_batch import Batches, Words
 from webhook.clients.redis_url import RedisUrl, parse_url
 from webhook.errors import StoreError
 
@@ -50,6 +51,7 @@ class RedisClient:
         self.url = url
         self._sentinel: Sentinel | None = None
         self._client: Redis | RedisCluster = self._connect()
+        self._batches = Batches(self._send)
 
     @property
     def replicas(self) -> int:
@@ -64,10 +66,26 @@ class RedisClient:
         Raises:
             StoreError: No answer in time, or an error.
         """
+        words = (len(keys), *keys, *args)
         try:
-            return await self.command("EVALSHA", script.sha.encode(), len(keys), *keys, *args, deadline=deadline)
+            return await self._ask(("EVALSHA", script.sha.encode(), *words), deadline)
         except _UnknownScriptError:
-            return await self.command("EVAL", script.source.encode(), len(keys), *keys, *args, deadline=deadline)
+            return await self._ask(("EVAL", script.source.encode(), *words), deadline)
+
+    async def _ask(self, words: Words, deadline: Deadline) -> object:
+        if self.url.form == "cluster":
+            # Keys of one batch could lie on several servers.
+            return await self._bounded(lambda: self._client.execute_command(*words), deadline)
+        return await self._bounded(lambda: self._batches.ask(words), deadline)
+
+    async def _send(self, commands: Sequence[Words]) -> Sequence[object]:
+        if len(commands) == 1:
+            return [await self._client.execute_command(*commands[0])]
+        # Each command may run twice, so the library may repeat them all.
+        async with self._client.pipeline(transaction=False) as pipe:
+            for words in commands:
+                pipe.execute_command(*words)
+            return await pipe.execute(raise_on_error=False)
 
     async def acknowledged(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int], deadline: Deadline
@@ -159,6 +177,7 @@ class RedisClient:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._batches.close()
         await self._client.aclose()
         for sentinel in self._sentinel.sentinels if self._sentinel else ():
             await sentinel.aclose()
