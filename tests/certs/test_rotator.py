@@ -1,6 +1,7 @@
 """The loops against a real API server: from nothing, disturbed, and without a call that fails."""
 
 import asyncio
+import base64
 import json
 import random
 import uuid
@@ -387,3 +388,32 @@ async def test_the_api_server_never_sees_a_certificate_it_does_not_trust(
 async def _places(store: SecretStore) -> int:
     state = (await store.read()).state
     return len(state.bundle.certificates) if state else 0
+
+
+async def test_a_replica_makes_the_first_ca_and_never_touches_another(
+    plane: ControlPlane, api: RealApi, namespace: str, name: str
+) -> None:
+    """Of several at once one makes it; where there is a Secret, even an empty one, it is left to the rotator."""
+    some = [rotator(api, namespace, name, Clock()) for _ in range(4)]
+    results = await asyncio.gather(*(one.make_first() for one in some), return_exceptions=True)
+    assert results.count(True) == 1
+    assert all(result in (True, False) or isinstance(result, ConflictError) for result in results)
+    assert not await some[0].make_first()
+    plane.kubectl("patch", "secret", SECRET, f"--namespace={namespace}", "--type=merge", '--patch={"data": null}')
+    assert not await some[0].make_first()
+    assert (await SecretStore(api, namespace=namespace, name=SECRET).read()).state is None
+
+
+async def test_a_first_ca_of_a_replica_does_not_displace_what_is_trusted(
+    plane: ControlPlane, api: RealApi, namespace: str, name: str
+) -> None:
+    """Where the Secret was lost, what webhooks trust stays trusted, and the new CA waits until they trust it too."""
+    entry = webhook("a.b.c", client=service("prod"), namespace=name)
+    trusted = authority(now=datetime.now(UTC))
+    entry["clientConfig"]["caBundle"] = base64.b64encode(encode_certificates((trusted.certificate,))).decode()
+    plane.apply([configuration("Validating", name, entry)])
+    assert await rotator(api, namespace, name, Clock()).make_first()
+    state = (await SecretStore(api, namespace=namespace, name=SECRET).read()).state
+    assert state
+    assert state.current is None
+    assert trusted.certificate in state.bundle.certificates
