@@ -16,15 +16,15 @@ LAST_PAUSE_SECONDS: Final = 60.0
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
-async def keep_running(name: str, work: Work, log: Logger) -> None:
+async def keep_running(name: str, work: Work, log: Logger, *, pause: float = FIRST_PAUSE_SECONDS) -> None:
     """Run something until it returns or this is cancelled; after a defect, begin it anew.
 
     Args:
         name: What the log calls it.
         work: Makes the coroutine.
         log: Told of each defect, with its traceback.
+        pause: Seconds after the first defect; longer after each further one.
     """
-    pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             return await work()

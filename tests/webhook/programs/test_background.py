@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 
-import pytest
-
 from webhook import log
-from webhook.programs import background
 from webhook.programs.background import Background, keep_running
 
 
-async def test_a_defect_ends_a_part_only_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_ends_a_part_only_for_a_moment() -> None:
     """It is logged with its traceback but not with its text, and the part begins anew."""
-    monkeypatch.setattr(background, "FIRST_PAUSE_SECONDS", 0.01)
     logged, tries = io.StringIO(), 0
 
     async def work() -> None:
@@ -23,7 +19,7 @@ async def test_a_defect_ends_a_part_only_for_a_moment(monkeypatch: pytest.Monkey
         if tries < 3:
             raise RuntimeError("hush-hush")
 
-    await keep_running("sweeper", work, log.configure("info", "json", logged))
+    await keep_running("sweeper", work, log.configure("info", "json", logged), pause=0.01)
     assert tries == 3
     assert logged.getvalue().count('"part": "sweeper"') == 2
     assert "RuntimeError" in logged.getvalue()
