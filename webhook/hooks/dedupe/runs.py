@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +25,7 @@ class Page:
     """A part of a list.
 
     Attributes:
-        runs: Those that can be understood. What cannot has no deliveryId that is a text, and so is of no delivery.
+        runs: All of it. A run that cannot be read makes the page unreadable: to leave it out could make a second one.
         version: The resourceVersion of the whole list; empty if the API server gave none.
     """
 
@@ -108,14 +108,7 @@ class Runs:
                 page = self._list.decode(reply.body)
             except _DECODE_ERRORS:
                 raise KubernetesError("The API server's list of runs cannot be read.") from None
-            yield Page(tuple(self._readable(page.items)), page.metadata.resource_version or "")
+            yield Page(page.items, page.metadata.resource_version or "")
             if not page.metadata.continue_:
                 return
             query = query | {"continue": page.metadata.continue_}
-
-    def _readable(self, items: Iterable[msgspec.Raw]) -> Iterator[OrchestrationRun]:
-        for item in items:
-            try:
-                yield self._run.decode(item)
-            except _DECODE_ERRORS:
-                continue

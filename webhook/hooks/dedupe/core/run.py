@@ -1,8 +1,14 @@
-"""The part of an OrchestrationRun that deduplication reads. Every level may be absent or null."""
+"""The part of an OrchestrationRun that deduplication reads. Every level may be absent, null, or of a wrong type.
+
+What is stored is held to a schema only as far as the CustomResourceDefinition has one, and a status is written past
+every webhook. A run must not become unreadable, or worse unseen, because its orchestrator wrote a number as a phase. So
+whatever is no identity is read as leniently as it can be.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -20,33 +26,41 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     creation_timestamp: datetime | None = None
 
 
+#: What may stand where an object is expected.
+NoObject: TypeAlias = str | float | bool | list[Any] | None
+
+
 class OrchestrationRef(msgspec.Struct, frozen=True):
     """`spec.orchestrationRef`."""
 
-    name: str | None = None
+    name: Any = None
 
 
 class Spec(msgspec.Struct, frozen=True, rename="camel"):
     """`spec`; parameters stay undecoded, since only their fingerprint is wanted and only for some."""
 
-    orchestration_ref: OrchestrationRef | None = None
-    delivery_id: str | None = None
+    orchestration_ref: OrchestrationRef | NoObject = None
+    delivery_id: Any = None
     parameters: msgspec.Raw = msgspec.Raw(b"")
 
 
 class Status(msgspec.Struct, frozen=True, rename="camel"):
     """`status`, written by the orchestrator."""
 
-    phase: str | None = None
-    run_id: str | None = None
+    phase: Any = None
+    run_id: Any = None
+
+
+_NO_SPEC: Final = Spec()
+_NO_STATUS: Final = Status()
 
 
 class OrchestrationRun(msgspec.Struct, frozen=True):
     """A run; the properties answer for what is absent, so that nobody else has to."""
 
     metadata: Metadata | None = None
-    spec: Spec | None = None
-    status: Status | None = None
+    spec: Spec | NoObject = None
+    status: Status | NoObject = None
 
     @property
     def name(self) -> str:
@@ -72,34 +86,45 @@ class OrchestrationRun(msgspec.Struct, frozen=True):
     def created_at(self) -> int:
         """When it was created, in seconds since 1970; 0 if that is not known."""
         created = self.metadata.creation_timestamp if self.metadata else None
-        return int(created.timestamp()) if created else 0
+        return max(0, int(created.timestamp())) if created else 0
 
     @property
     def ref(self) -> str:
-        """`spec.orchestrationRef.name`, or an empty string."""
-        reference = self.spec.orchestration_ref if self.spec else None
-        return (reference and reference.name) or ""
+        """`spec.orchestrationRef.name`, or an empty string; what is no text stands for itself as JSON."""
+        reference = self._spec.orchestration_ref
+        if not isinstance(reference, OrchestrationRef):
+            return ""
+        name = reference.name
+        return name if isinstance(name, str) else "" if name is None else msgspec.json.encode(name).decode()
 
     @property
     def delivery_id(self) -> str | None:
-        """`spec.deliveryId` if it asks for deduplication, otherwise None."""
-        delivery_id = self.spec.delivery_id if self.spec else None
-        return delivery_id if is_delivery(delivery_id) else None
+        """`spec.deliveryId` if it asks for deduplication, otherwise None; what is no text does not ask."""
+        delivery_id = self._spec.delivery_id
+        return delivery_id if isinstance(delivery_id, str) and is_delivery(delivery_id) else None
 
     @property
     def parameters(self) -> bytes:
         """The JSON of `spec.parameters`; empty if there are none."""
-        return bytes(self.spec.parameters) if self.spec else b""
+        return bytes(self._spec.parameters)
 
     @property
     def phase(self) -> str:
-        """`status.phase`, or an empty string before the orchestrator has written one."""
-        return (self.status and self.status.phase) or ""
+        """`status.phase`, or an empty string if that is no text, as before the orchestrator has written one."""
+        return _text(self._status.phase)
 
     @property
     def run_id(self) -> str:
-        """`status.runId`, or an empty string."""
-        return (self.status and self.status.run_id) or ""
+        """`status.runId`, or an empty string if that is no text."""
+        return _text(self._status.run_id)
+
+    @property
+    def _spec(self) -> Spec:
+        return self.spec if isinstance(self.spec, Spec) else _NO_SPEC
+
+    @property
+    def _status(self) -> Status:
+        return self.status if isinstance(self.status, Status) else _NO_STATUS
 
     def key(self, namespace: str = "") -> DeliveryKey | None:
         """The delivery that this run is of.
@@ -122,7 +147,11 @@ class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RunList(msgspec.Struct, frozen=True):
-    """A page of a LIST; its objects stay undecoded, so that an odd one does not hide the others."""
+    """A page of a LIST."""
 
-    items: tuple[msgspec.Raw, ...] = ()
+    items: tuple[OrchestrationRun, ...] = ()
     metadata: ListMetadata = ListMetadata()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
