@@ -146,11 +146,14 @@ def dns_labels(text: str) -> tuple[str, ...]:
 
 def object_names(text: str) -> tuple[str, ...]:
     """Read names of Secrets or ConfigMaps (RFC 1123 subdomains), separated by commas."""
-    names = words(text)
-    for name in names:
-        if len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
-            raise ValueError(f"{name!r} is not a name that an object can have (lower case letters, digits, '-', '.')")
-    return names
+    return tuple(object_name(name) for name in words(text))
+
+
+def object_name(text: str) -> str:
+    """Read one name of an object (an RFC 1123 subdomain)."""
+    if len(text) > 253 or not _SUBDOMAIN.fullmatch(text):
+        raise ValueError(f"{text!r} is not a name that an object can have (lower case letters, digits, '-', '.')")
+    return text
 
 
 def dns_label(text: str) -> str:
@@ -167,7 +170,10 @@ def dns_label_or_none(text: str) -> str:
 
 def https_url(text: str) -> str:
     """Read `https://host:port`, without a path, or nothing."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError("give https://host:port, without a path") from None
     if text and (parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query):
         raise ValueError("give https://host:port, without a path")
     return text.rstrip("/")

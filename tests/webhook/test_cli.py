@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from certs.authority import new_authority
+from certs.names import ServingNames
+from certs.pem import encode_certificates
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -61,6 +67,11 @@ def test_the_version_is_the_package_s() -> None:
         (("webhooks",), {}, "--service NAMESPACE/NAME or --url"),
         (("webhooks", "--service", "name"), {}, "'name' is not NAMESPACE/NAME"),
         (("webhooks", "--url", "https://h", "--ca-file", "none.pem"), {}, "Cannot read none.pem"),
+        (("webhooks", "--url", "https://h", "--ca-file", "README.md"), {}, "README.md"),
+        (("webhooks", "--url", "http://h"), {}, "give https://host:port"),
+        (("webhooks", "--url", "https://"), {}, "give https://host:port"),
+        (("webhooks", "--service", "A_B/c"), {}, "'A_B/c' is not NAMESPACE/NAME"),
+        (("webhooks", "--url", "https://h", "--name", "bad name"), {}, "'bad name' is not a name"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_a_line(
@@ -76,7 +87,10 @@ def test_a_wrong_command_line_is_told_in_a_line(
 
 def test_the_configurations_are_printed(tmp_path: Path) -> None:
     """Two documents of valid YAML that name the Service and hold the bundle."""
-    (tmp_path / "ca.crt").write_text("bundle")
+    names = ServingNames("svc", "ns")
+    authority = new_authority(names, now=datetime.now(UTC), lifetime=timedelta(days=1))
+    bundle = encode_certificates((authority.certificate,))
+    (tmp_path / "ca.crt").write_bytes(bundle)
     done = rollonce("webhooks", "--service", "ns/svc", "--ca-file", str(tmp_path / "ca.crt"), "--name", "mine")
     documents: list[dict[str, Any]] = list(yaml.safe_load_all(done.stdout))
     assert [document["kind"] for document in documents] == [
@@ -88,7 +102,7 @@ def test_the_configurations_are_printed(tmp_path: Path) -> None:
         for webhook in document["webhooks"]:
             client_config = webhook["clientConfig"]
             assert (client_config["service"]["namespace"], client_config["service"]["name"]) == ("ns", "svc")
-            assert client_config["caBundle"] == "YnVuZGxl"
+            assert client_config["caBundle"] == base64.b64encode(bundle).decode()
             assert webhook["timeoutSeconds"] <= 5
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 import yaml
 
+from webhook import values
 from webhook.config import Setting
 from webhook.errors import ConfigurationError
 
@@ -39,6 +40,26 @@ def settings_options(settings: Iterable[Setting[Any]]) -> Callable[[CommandT], C
     return decorate
 
 
+class Checked(click.ParamType[str]):
+    """An option's text that is checked by a parser of settings.
+
+    Args:
+        parse: Returns the value, or raises ValueError that says what is allowed.
+    """
+
+    name = "text"
+
+    def __init__(self, parse: Callable[[str], str]) -> None:
+        self._parse = parse
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the text."""
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
 def dump(documents: Iterable[Mapping[str, Any]]) -> str:
     """Write documents as one YAML stream."""
     return yaml.safe_dump_all(documents, sort_keys=False, explicit_start=True, width=1000)
@@ -51,9 +72,12 @@ def namespaced(text: str) -> tuple[str, str]:
         ConfigurationError: It is something else.
     """
     namespace, separator, name = text.partition("/")
-    if not separator or not namespace or not name:
-        raise ConfigurationError(f"{text!r} is not NAMESPACE/NAME.")
-    return namespace, name
+    try:
+        if separator:
+            return values.dns_label(namespace), values.object_name(name)
+    except ValueError:
+        pass
+    raise ConfigurationError(f"{text!r} is not NAMESPACE/NAME, in lower case letters, digits and '-'.")
 
 
 def read_file(path: Path) -> bytes:
