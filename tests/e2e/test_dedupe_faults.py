@@ -41,14 +41,28 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield running
 
 
-@pytest.fixture
-def installation(plane: ControlPlane, valkey: Valkey, tmp_path: Path) -> Iterator[Installation]:
-    """Two servers over one store, which is known to be whole."""
-    with Installation.start(
-        plane, tmp_path / "servers", redis_url=valkey.url, replicas=2, settings=SETTINGS
-    ) as running:
-        until_whole(plane, running)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """The store of the servers that most tests share."""
+    with Valkey.start(tmp_path_factory.mktemp("store")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def shared(plane: ControlPlane, store: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Two servers over one store."""
+    with Installation.start(
+        plane, tmp_path_factory.mktemp("servers"), redis_url=store.url, replicas=2, settings=SETTINGS, register=False
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def installation(plane: ControlPlane, shared: Installation) -> Installation:
+    """The same, over a store that is whole, and called by the API server even if another test had its own called."""
+    shared.register()
+    until_whole(plane, shared)
+    return shared
 
 
 @pytest.fixture
@@ -98,12 +112,13 @@ async def test_what_was_committed_behind_a_dead_api_server_is_found(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient
 ) -> None:
     """With etcd frozen after our yes and the API server killed the client saw an error; a retry finds the run."""
+    before = installation.metric("rollonce_dedupe_decisions_total", outcome="allow")
     plane.freeze("etcd")
     created = asyncio.create_task(submit(client, namespace, run("d", name="first"))())
     try:
         await asyncio.to_thread(
             plane.wait_for,
-            lambda: installation.metric("rollonce_dedupe_decisions_total", outcome="allow") == 1,
+            lambda: installation.metric("rollonce_dedupe_decisions_total", outcome="allow") == before + 1,
             what="our yes",
         )
         plane.kill("apiserver")
@@ -215,46 +230,76 @@ async def test_a_quota_that_is_raised_blocks_no_generated_name(
         lambda: plane.get("resourcequota", "none", namespace).get("status", {}).get("hard"), what="the quota to count"
     )
     create = submit(client, namespace, run("d", prefix="build-"))
+    before = installation.metric("rollonce_dedupe_decisions_total", outcome="allow")
     assert (await create()).status == 403
     plane.kubectl("delete", "resourcequota", "none", "-n", namespace)
     assert (await create()).status == 201
-    assert installation.metric("rollonce_dedupe_decisions_total", outcome="allow") == 2
+    assert installation.metric("rollonce_dedupe_decisions_total", outcome="allow") == before + 2
 
 
 async def test_a_namespace_that_comes_again_keeps_its_deliveries(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient
 ) -> None:
     """A delivery that became a run became one, also where the whole namespace was deleted and made anew."""
+    before = installation.metric("rollonce_dedupe_confirmations_total", by="delete")
     assert (await submit(client, namespace, run("d", name="first"))()).status == 201
     plane.kubectl("delete", "namespace", namespace, "--timeout=60s")
     plane.kubectl("create", "namespace", namespace)
     reply = await submit(client, namespace, run("d", name="first"))()
     assert reply.status == 409
     assert "deleted since" in body(reply)["message"]
-    assert installation.metric("rollonce_dedupe_confirmations_total", by="delete") == 1
+    assert installation.metric("rollonce_dedupe_confirmations_total", by="delete") == before + 1
+
+
+async def test_a_run_that_the_controller_never_saw_is_known(
+    plane: ControlPlane, namespace: str, installation: Installation, store: Valkey, client: RawClient
+) -> None:
+    """The controller confirms what it sees; what came and went while it was dead is known all the same."""
+    controller = installation._program(
+        "controller",
+        9,
+        plane.kubeconfig,
+        (f"--redis-url={store.url}", f"--namespace={namespace}", *installation._issue(9)),
+        {},
+    )
+    try:
+        controller.process.wait_ready()
+        assert (await submit(client, namespace, run("seen", name="seen"))()).status == 201
+        plane.wait_for(
+            lambda: controller.metric("rollonce_dedupe_confirmations_total", by="watch") >= 1,
+            what="the controller to confirm",
+        )
+    finally:
+        controller.process.kill()
+    assert (await submit(client, namespace, run("d", name="first"))()).status == 201
+    plane.kubectl("delete", RUNS, "first", "-n", namespace)
+    for name in ("first", "second"):
+        reply = await submit(client, namespace, run("d", name=name))()
+        assert (reply.status, body(reply)["details"]["name"]) == (409, "first")
 
 
 async def test_a_run_without_a_spec_is_not_our_business(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient
 ) -> None:
     """What has no spec has no deliveryId."""
+    before = installation.metric("rollonce_dedupe_decisions_total")
     bare = {key: value for key, value in run(None).items() if key != "spec"}
     for _ in range(2):
         assert (await submit(client, namespace, bare)()).status == 201
     assert len(names(plane, namespace)) == 2
-    assert installation.metric("rollonce_dedupe_decisions_total") == 0
+    assert installation.metric("rollonce_dedupe_decisions_total") == before
 
 
 async def test_twenty_creates_without_redis_make_one_run_that_is_known_afterwards(
-    plane: ControlPlane, namespace: str, installation: Installation, client: RawClient, valkey: Valkey
+    plane: ControlPlane, namespace: str, installation: Installation, client: RawClient, store: Valkey
 ) -> None:
     """Redis down: one of twenty is stored, and when Redis is back, another name is told of it."""
-    valkey.kill()
+    store.kill()
     replies = await side_by_side(20, [submit(client, namespace, run("d", prefix="build-"))] * 20)
     assert sorted(reply.status for reply in replies) == [201] + [409] * 19
     assert installation.metric("rollonce_dedupe_degraded_total") >= 1
     assert installation.metric("rollonce_dedupe_store_down") >= 1
-    valkey.restart()
+    store.restart()
     (name,) = names(plane, namespace)
     reply = await until_answered(submit(client, namespace, run("d", name="by-hand")))
     assert (reply.status, body(reply)["details"]["name"]) == (409, name)
@@ -344,6 +389,8 @@ async def test_a_server_killed_on_the_way_blocks_nobody(
         running = await asyncio.to_thread(start)
         try:
             await asyncio.to_thread(until_whole, plane, running)
+            # From here on the store knows the script, so that the next answer is that of the reservation.
+            assert (await submit(client, namespace, run("known", name="known"))()).status == 201
             process = running.replicas[0].process
             way.swallowing = reserved
             if not reserved:
@@ -359,7 +406,7 @@ async def test_a_server_killed_on_the_way_blocks_nobody(
             assert (await submit(client, namespace, run("d", name="second"))()).status == 409
         finally:
             await asyncio.to_thread(running.stop)
-    assert names(plane, namespace) == ["first"]
+    assert names(plane, namespace) == ["first", "known"]
 
 
 async def test_sentinel_fails_over_under_load_to_a_replica_that_was_behind(
