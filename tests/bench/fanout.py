@@ -53,6 +53,12 @@ def memory(pid: int) -> dict[str, float]:
     return {name: int(found[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM")}
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(deployments: int, megabytes: int, replicas: int) -> None:
     """Measure one size on a control plane of its own."""
     with tempfile.TemporaryDirectory() as text, ControlPlane.start(Path(text) / "plane") as plane:
@@ -70,6 +76,7 @@ def measure(deployments: int, megabytes: int, replicas: int) -> None:
             "--log-level=warning",
             wait=False,
         ) as controller:
+            pid = controller.replica.process.pid
             shop.wait_for_checksums(KEY, shop.current("configmap", "app"), timeout=120)
             if replicas:
                 plane.kubectl(
@@ -77,13 +84,14 @@ def measure(deployments: int, megabytes: int, replicas: int) -> None:
                 )
             for change in range(1, _CHANGES + 1):
                 controller.is_idle()
-                since = plane.audit.offset()
+                since, used = plane.audit.offset(), cpu_seconds(pid)
                 plane.apply(config_map("app", color=str(change)), namespace=NAMESPACE)
                 # Asking the API server would be a part of what is measured.
                 plane.wait_for(partial(all_patched, plane.audit, since, deployments), timeout=300, what="the patches")
                 report(deployments, megabytes, list(plane.audit.events(since=since)))
-            used = memory(controller.replica.process.pid)
-            print(f"    memory: {used['VmRSS']:.1f} MB, at most {used['VmHWM']:.1f} MB", flush=True)
+                print(f"    processor time of the controller: {cpu_seconds(pid) - used:.2f} s", flush=True)
+            held = memory(pid)
+            print(f"    memory: {held['VmRSS']:.1f} MB, at most {held['VmHWM']:.1f} MB", flush=True)
 
 
 def all_patched(audit: AuditLog, since: int, count: int) -> bool:

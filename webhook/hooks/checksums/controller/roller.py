@@ -33,8 +33,6 @@ from webhook.hooks.checksums.sources import Seen, fetch
 
 #: Patches under way at a time. A hundred workloads of one ConfigMap shall not wait for each other.
 WORKERS: Final = 48
-#: After a write that came too late, until we look again even if no watch says so.
-CONFLICT_SECONDS: Final = 1.0
 NOT_WATCHED: Final = "it is not among what is watched"
 
 
@@ -142,8 +140,7 @@ class Roller:
         """
         one, timing = observed.id, self._timings.get(observed.id, Timing())
         if not await self._patcher.write(observed):
-            # The watch shows what was written in between, and that it was is no reason to trust its speed.
-            self._queue.add_after(one, CONFLICT_SECONDS)
+            self._view.came_too_late(one, observed.resource_version)
             return
         now = self._clock()
         if observed.outcome.keys:

@@ -65,6 +65,7 @@ class View:
         self._status_changed = status_changed
         self._source_changed = source_changed
         self._ours: dict[WorkloadId, MirroredWorkload] = {}
+        self._awaited: set[WorkloadId] = set()
         self._workloads: dict[str, Mirrors[MirroredWorkload]] = {}
         self._objects: dict[SourceKind, Mirrors[PartialObject]] = {}
         for kind, selections in scope.workloads().items():
@@ -110,6 +111,19 @@ class View:
         if seen is not None and seen.metadata.resource_version == over:
             self._ours[one] = stored
 
+    def came_too_late(self, one: WorkloadId, over: str) -> None:
+        """Note that a write was refused since somebody else wrote first: what he wrote is to be looked at.
+
+        Args:
+            one: Which workload.
+            over: The resourceVersion that would have been written over.
+        """
+        seen = self._seen(one)
+        if seen is not None and seen.metadata.resource_version == over:
+            self._awaited.add(one)
+        else:
+            self._workload_changed(one)
+
     def version(self, place: Place) -> str:
         """Return the resourceVersion of a Secret or ConfigMap; empty if none is seen."""
         namespace, source = place
@@ -129,9 +143,10 @@ class View:
         self, kind: str, key: Key, before: MirroredWorkload | None, after: MirroredWorkload | None
     ) -> None:
         one = WorkloadId(key.namespace, kind, key.name)
-        # What was put off until our own write was shown has to be looked at now, whatever else is new.
-        ours = self._ours.pop(one, None) is not None
-        if ours or before is None or after is None or before.is_decided_otherwise_than(after):
+        # What was put off until a write was shown, ours or another's, has to be looked at now, whatever else is new.
+        put_off = self._ours.pop(one, None) is not None or one in self._awaited
+        self._awaited.discard(one)
+        if put_off or before is None or after is None or before.is_decided_otherwise_than(after):
             self._workload_changed(one)
         else:
             self._status_changed(one)
