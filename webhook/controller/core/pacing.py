@@ -7,7 +7,8 @@ from typing import Final
 
 #: About so large is a page of a list, whatever the objects weigh.
 PAGE_BYTES: Final = 2**20
-FIRST_PAGE_ITEMS: Final = 25
+#: Of metadata an API server takes 256 KiB of annotations an object, so the first page can be 2 MiB.
+FIRST_PAGE_ITEMS: Final = 8
 MOST_PAGE_ITEMS: Final = 500
 
 
