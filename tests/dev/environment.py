@@ -12,10 +12,11 @@ from pathlib import Path
 
 from tests.controlplane import ControlPlane
 from tests.controlplane.errors import ControlPlaneError
-from tests.rollonce import ROOT, Installation
+from tests.rollonce import ROOT, Installation, SelfManaged
 from tests.valkey import Valkey
 
 FOLDER = ROOT / ".dev"
+_NAMESPACE = "rollonce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Environment:
     Attributes:
         plane: The control plane.
         valkey: The deduplication store.
-        installation: The servers.
+        installation: The server and the controller.
         kubeconfig: Of an administrator, at a path that stays the same.
     """
 
@@ -61,9 +62,16 @@ def running(say: Callable[[str], None]) -> Iterator[Environment]:
         shutil.copy(plane.kubeconfig, kubeconfig)
         say("Starting Valkey")
         valkey = stack.enter_context(Valkey.start(state / "valkey"))
-        say("Starting rollonce and registering its webhooks")
+        say("Starting rollonce: the server and the controller, with certificates of their own making")
+        plane.kubectl("create", "namespace", _NAMESPACE)
         installation = stack.enter_context(
-            Installation.start(plane, state / "rollonce", redis_url=valkey.url, settings=("--drain=0s",))
+            Installation.start(
+                plane,
+                state / "rollonce",
+                redis_url=valkey.url,
+                settings=("--drain=0s",),
+                managed=SelfManaged(_NAMESPACE, controller_settings=("--rollout-checksums-access=cluster",)),
+            )
         )
         yield Environment(plane, valkey, installation, kubeconfig)
         say("Stopping")

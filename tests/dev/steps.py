@@ -71,6 +71,17 @@ STEPS: Final = (
         "kubectl get deployment web -n shop -o jsonpath='{.spec.template.metadata.annotations}'",
         has_checksums,
     ),
+    Step(
+        "The Secret alone is changed",
+        'kubectl patch secret database -n shop -p \'{"stringData":{"password":"battery-staple"}}\'',
+        succeeds,
+    ),
+    Step(
+        "And the controller rolls the Deployment",
+        "kubectl wait deployment/web -n shop --timeout=60s "
+        "--for=jsonpath='{.metadata.annotations.deployment\\.kubernetes\\.io/revision}'=2",
+        succeeds,
+    ),
     Step("A run for a delivery", "kubectl create -f deploy/examples/run.yaml", succeeds),
     Step("The same delivery once more: refused", "kubectl create -f deploy/examples/run.yaml", is_refused),
     Step(
