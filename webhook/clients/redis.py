@@ -52,6 +52,8 @@ class RedisClient:
         self._sentinel: Sentinel | None = None
         self._client: Redis | RedisCluster = self._connect()
         self._batches = Batches(self._send)
+        #: Whether somebody is served outside of the batches.
+        self._somebody_alone = False
 
     @property
     def replicas(self) -> int:
@@ -73,10 +75,17 @@ class RedisClient:
             return await self._ask(("EVAL", script.source.encode(), *words), deadline)
 
     async def _ask(self, words: Words, deadline: Deadline) -> object:
+        # Keys of one batch could lie on several servers of a Cluster.
         if self.url.form == "cluster":
-            # Keys of one batch could lie on several servers.
             return await self._bounded(lambda: self._client.execute_command(*words), deadline)
-        return await self._bounded(lambda: self._batches.ask(words), deadline)
+        if self._somebody_alone:
+            return await self._bounded(lambda: self._batches.ask(words), deadline)
+        # Nobody to share with: the way through a batch would only cost time.
+        self._somebody_alone = True
+        try:
+            return await self._bounded(lambda: self._client.execute_command(*words), deadline)
+        finally:
+            self._somebody_alone = False
 
     async def _send(self, commands: Sequence[Words]) -> Sequence[object]:
         if len(commands) == 1:
