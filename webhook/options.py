@@ -24,9 +24,16 @@ from webhook.log import LEVELS
 
 def _redis_url(text: str) -> RedisUrl:
     try:
-        return parse_url(text)
+        url = parse_url(text)
     except ConfigurationError as error:
         raise ValueError(str(error)) from None
+    for name in filter(None, (url.ca, url.cert, url.key)):
+        # The library finds out only when it connects, and then names the server and not the file.
+        try:
+            Path(name).read_bytes()
+        except OSError as error:
+            raise ValueError(f"cannot read {name}: {error.strerror}") from None
+    return url
 
 
 LISTEN = Setting("listen", values.address, ":8443", "Where reviews are served, over TLS.")

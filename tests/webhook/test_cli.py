@@ -63,6 +63,11 @@ def test_the_version_is_the_package_s() -> None:
             "JANGAR_ORCHESTRATION_DEDUPE_RETENTION_DAYS: '0' is not a valid dedupe.retentionDays",
         ),
         (("serve", "--redis-url", "http://hush:hush@x"), {}, "the value is not a valid redis.url"),
+        (
+            ("serve", "--redis-url", "rediss://x/?ssl_ca_certs=none.pem"),
+            {},
+            "redis.url: cannot read none.pem: No such file",
+        ),
         (("serve", "--config", "none.yaml"), {}, "Cannot read the settings file none.yaml"),
         (("webhooks",), {}, "--service NAMESPACE/NAME or --url"),
         (("webhooks", "--service", "name"), {}, "'name' is not NAMESPACE/NAME"),
