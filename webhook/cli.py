@@ -36,13 +36,13 @@ class Entry:
 
 COMMANDS: Final = {
     "serve": Entry("serve", "Serve admission reviews over TLS."),
-    "controller": Entry("controller", "Rotate certificates, and do what else admission alone cannot."),
+    "controller": Entry("controller", "Roll workloads, confirm runs, rotate certificates."),
     "certs": Entry("certs", "Look at certificates, and have them replaced."),
-    "checksums": Entry("checksums", "Look at checksums of Secrets and ConfigMaps, and take them away."),
+    "checksums": Entry("checksums", "Ask who is opted in and stale; stop using checksums."),
     "render": Entry("render", "Put checksums into the manifests on standard input."),
     "runs": Entry("runs", "Ask which delivery became which run, and free deliveries."),
-    "rbac": Entry("rbac", "Print the Roles of the namespaces that are served, for `kubectl apply -f -`."),
-    "webhooks": Entry("webhooks", "Print the webhook configurations, for `kubectl apply -f -`."),
+    "rbac": Entry("rbac", "Print the Roles for what is served."),
+    "webhooks": Entry("webhooks", "Print the webhook configurations."),
 }
 
 

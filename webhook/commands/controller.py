@@ -14,7 +14,7 @@ from webhook.commands.common import settings_options
 @click.command()
 @settings_options(options.CONTROLLER)
 def controller(config: Path | None, **flags: str | None) -> None:
-    """Rotate certificates, and do what else admission alone cannot.
+    """Roll workloads, confirm runs, rotate certificates: what admission alone cannot.
 
     Run two: one leads, the other takes over. It ends on SIGTERM, and at once on a second one.
     """
