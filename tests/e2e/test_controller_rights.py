@@ -40,7 +40,12 @@ def test_it_works_with_no_more_rights_than(plane: ControlPlane, namespace: str, 
     shop = Workloads(plane, namespace)
     watched = ("--rollout-checksums-watch-secrets=db", "--rollout-checksums-watch-config-maps=app")
     since = plane.audit.offset()
-    arguments = (f"--rollout-checksums-access={mode}", *(watched if mode == "names" else ()))
+    place = "" if mode == "cluster" else namespace
+    arguments = (
+        f"--dedupe-namespaces={place}",
+        f"--rollout-checksums-access={mode}",
+        *(watched if mode == "names" else ()),
+    )
     try:
         with Controller.start(plane, tmp_path, namespace, *arguments, kubeconfig=kubeconfig) as controller:
             plane.apply(secret("db", a="2"), namespace=namespace)
