@@ -1,4 +1,7 @@
-"""One installation for all tests of this folder that leave it whole."""
+"""An installation for the tests of a module that leave it whole.
+
+It goes with the module: the tests of the controller share the control plane, and want no webhook that does their work.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from tests.rollonce import Installation
 from tests.valkey import Valkey
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """The deduplication store of the shared installation."""
+    """The deduplication store of the installation."""
     with Valkey.start(tmp_path_factory.mktemp("store")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installation(
     plane: ControlPlane, store: Valkey, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
