@@ -89,7 +89,10 @@ def duplicate(resource: Resource, key: DeliveryKey, run: Existing, *, strict: bo
     if run.same_parameters:
         return denied(_conflict(resource, run, said, ()), warnings=(_sentence(said),), audit_annotations=annotations)
     annotations["payload"] = "mismatch"
-    mismatch = f'the parameters (spec.parameters) differ from those of "{run.name}", which was submitted first with this deliveryId'
+    mismatch = (
+        f'the parameters (spec.parameters) differ from those of "{run.name}", '
+        "which was submitted first with this deliveryId"
+    )
     if strict:
         cause = StatusCause(reason="PayloadMismatch", message=f"{mismatch}; {said}", field="spec.parameters")
         return denied(
