@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -152,7 +153,11 @@ class AdmissionEndpoint:
                 counter = self._metrics.requests.labels(hook.name, *kind)
                 counters[kind] = counter
             counter.inc()
-            return web.Response(body=answer.body, content_type="application/json")
+            response = web.Response(body=answer.body, content_type="application/json")
+            if answer.code == HTTPStatus.SERVICE_UNAVAILABLE:
+                # What this replica cannot reach another may; the API server would come back by this very connection.
+                response.force_close()
+            return response
 
         return serve
 

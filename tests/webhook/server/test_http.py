@@ -47,6 +47,8 @@ class Echo:
         if body == b'"wait"':
             self.entered.set()
             await self.gate.wait()
+        if body == b'"unavailable"':
+            return Answer(body, "u", "CREATE", "denied", 503)
         return Answer(body, "u", "CREATE", "allowed", 200)
 
 
@@ -132,6 +134,15 @@ async def test_what_goes_wrong_has_its_status(server: Server, body: bytes, statu
 async def test_a_dependency_that_fails_asks_for_a_retry(server: Server) -> None:
     """The API server calls again, with the same uid, where a 503 says when."""
     assert await server.post(b'"kubernetes"') == (503, "no API server\n", "1")
+
+
+@pytest.mark.parametrize(("body", "closes"), [(b'"unavailable"', True), (b"{}", False)])
+async def test_who_cannot_tell_sends_the_client_elsewhere(server: Server, body: bytes, *, closes: bool) -> None:
+    """A refusal because something is out of this replica's reach ends the connection: the next call may reach another."""
+    headers = {"Content-Type": "application/json"}
+    async with server.client.post(server.url + "/echo", data=body, headers=headers) as response:
+        assert response.status == 200
+        assert (response.headers.get("Connection") == "close") is closes
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
