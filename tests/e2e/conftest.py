@@ -14,7 +14,7 @@ from tests.rollonce import Installation
 from tests.valkey import Valkey
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """The deduplication store of the installation."""
     with Valkey.start(tmp_path_factory.mktemp("store")) as running:

@@ -191,6 +191,7 @@ async def test_a_namespace_that_comes_again_keeps_its_deliveries(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient
 ) -> None:
     """A delivery that became a run became one, also where the whole namespace was deleted and made anew."""
+    # Namespaces of other tests may be going at the same time; so this is a bound from below.
     before = installation.metric("rollonce_dedupe_confirmations_total", by="delete")
     assert (await submit(client, namespace, run("d", name="first"))()).status == 201
     plane.kubectl("delete", "namespace", namespace, "--timeout=60s")
@@ -198,7 +199,7 @@ async def test_a_namespace_that_comes_again_keeps_its_deliveries(
     reply = await submit(client, namespace, run("d", name="first"))()
     assert reply.status == 409
     assert "deleted since" in body(reply)["message"]
-    assert installation.metric("rollonce_dedupe_confirmations_total", by="delete") == before + 1
+    assert installation.metric("rollonce_dedupe_confirmations_total", by="delete") > before
 
 
 async def test_a_run_that_the_controller_never_saw_is_known(

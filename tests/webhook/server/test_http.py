@@ -138,7 +138,7 @@ async def test_a_dependency_that_fails_asks_for_a_retry(server: Server) -> None:
 
 @pytest.mark.parametrize(("body", "closes"), [(b'"unavailable"', True), (b"{}", False)])
 async def test_who_cannot_tell_sends_the_client_elsewhere(server: Server, body: bytes, *, closes: bool) -> None:
-    """A refusal because something is out of this replica's reach ends the connection: the next call may reach another."""
+    """What this replica cannot reach another may: the connection ends, so that the next call can go there."""
     headers = {"Content-Type": "application/json"}
     async with server.client.post(server.url + "/echo", data=body, headers=headers) as response:
         assert response.status == 200
