@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 
@@ -57,6 +58,24 @@ def test_a_rotation_of_the_ca_fails_no_call(plane: ControlPlane, installation: I
     assert load.failures == {}
     assert failed_calls(plane) == before
     assert made_calls(plane) >= calls + load.written
+
+
+def test_a_rotation_goes_on_after_kill_9(plane: ControlPlane, installation: Installation) -> None:
+    """Both controllers are killed while two CAs are trusted; those that come after them finish, and no call fails."""
+    old = wait_for(lambda: settled(plane), what="one CA")
+    before = failed_calls(plane)
+    with Load(plane, BUSY) as load, ThreadPoolExecutor(max_workers=1) as pool:
+        rotation = pool.submit(certs, installation, "rotate", "--ca", check=False)
+        wait_for(lambda: settled(plane) is None, what="two CAs to be trusted")
+        for controller in installation.controllers:
+            controller.process.kill()
+        for controller in installation.controllers:
+            controller.process.restart()
+        wait_for(lambda: settled(plane) not in (None, old), 60, "the old CA to be dropped")
+        assert rotation.result().returncode == 0
+        load.wait_for(20)
+    assert load.failures == {}
+    assert failed_calls(plane) == before
 
 
 def test_ten_rotations_of_leaves_fail_no_call(plane: ControlPlane, installation: Installation) -> None:
