@@ -67,6 +67,21 @@ def test_a_folder_in_the_wrong_order_makes_one_replica_set(cluster: ControlPlane
     assert PREFIX + "held" not in shop.all()["web"]["metadata"]["annotations"]
 
 
+def test_an_autoscaler_scales_a_held_deployment_without_starting_it(cluster: ControlPlane, tmp_path: Path) -> None:
+    """The number that it sets counts once the Deployment is released; until then no pod comes of it."""
+    shop = namespace_of(cluster, "scaled")
+    cluster.apply(deployment(secrets="db"), namespace=shop.namespace)
+    cluster.kubectl("autoscale", "deployment", "web", "--min=3", "--max=5", "-n", shop.namespace)
+    cluster.wait_for(lambda: shop.all()["web"]["spec"]["replicas"] == 3, timeout=60, what="the autoscaler to act")
+    assert shop.replica_sets() == {"web": 0}
+    assert PREFIX + "held" in shop.all()["web"]["metadata"]["annotations"]
+    with Controller.start(cluster, tmp_path, shop.namespace, HOLD):
+        cluster.apply(secret("db", password="one"), namespace=shop.namespace)
+        cluster.kubectl("rollout", "status", "deployment/web", "-n", shop.namespace, "--timeout=30s")
+    assert shop.replica_sets() == {"web": 1}
+    assert shop.all()["web"]["status"]["readyReplicas"] == 3
+
+
 def test_the_list_holds_at_admission_too(cluster: ControlPlane) -> None:
     """A workload that says nothing by itself is sent to the webhook, since its namespace is listed."""
     shop = namespace_of(cluster, LISTED)
