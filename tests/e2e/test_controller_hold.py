@@ -82,6 +82,23 @@ def test_an_autoscaler_scales_a_held_deployment_without_starting_it(cluster: Con
     assert shop.all()["web"]["status"]["readyReplicas"] == 3
 
 
+def test_helm_does_not_wait_for_a_held_deployment(cluster: ControlPlane, tmp_path: Path) -> None:
+    """`helm --wait` passes a paused Deployment by, so its Warning is what tells; once released it is waited for."""
+    shop = namespace_of(cluster, "helm")
+    chart = tmp_path / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\n")
+    (chart / "templates" / "web.yaml").write_text(json.dumps(deployment(secrets="db")))
+    install = ("upgrade", "--install", "web", chart, "-n", shop.namespace, "--wait")
+    assert "Kept paused" in cluster.helm(*install, "--timeout=30s").stderr
+    assert PREFIX + "held" in shop.all()["web"]["metadata"]["annotations"]
+    with Controller.start(cluster, tmp_path, shop.namespace, HOLD):
+        cluster.apply(secret("db", password="one"), namespace=shop.namespace)
+        cluster.kubectl("rollout", "status", "deployment/web", "-n", shop.namespace, "--timeout=30s")
+    cluster.helm(*install, "--timeout=30s")
+    assert shop.replica_sets() == {"web": 1}
+
+
 def test_the_list_holds_at_admission_too(cluster: ControlPlane) -> None:
     """A workload that says nothing by itself is sent to the webhook, since its namespace is listed."""
     shop = namespace_of(cluster, LISTED)
