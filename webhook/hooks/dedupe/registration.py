@@ -17,10 +17,7 @@ from webhook.admission.registration import (
     WebhookType,
 )
 from webhook.admission.review import Operation
-
-GROUP: Final = "orchestration.proompteng.ai"
-VERSION: Final = "v1alpha1"
-RESOURCE: Final = "orchestrationruns"
+from webhook.hooks.dedupe.core.resource import ORCHESTRATION_RUNS
 
 MUTATE_PATH: Final = "/mutate/orchestrationruns"
 VALIDATE_PATH: Final = "/validate/orchestrationruns"
@@ -42,7 +39,8 @@ _EITHER = MatchCondition(
 
 
 def _rule(*operations: Operation) -> tuple[Rule, ...]:
-    return (Rule(operations, GROUP, (VERSION,), (RESOURCE,)),)
+    runs = ORCHESTRATION_RUNS
+    return (Rule(operations, runs.group, (runs.version,), (runs.plural,)),)
 
 
 REGISTRATIONS: Final = (
