@@ -1,4 +1,4 @@
-# rollonce: one image for `serve`, `controller` and every other command.
+# One image for `rollonce serve`, `rollonce controller` and all other commands.
 #
 #   docker build -t rollonce:0.1.0 .
 
@@ -8,7 +8,7 @@ FROM python:${PYTHON}-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/rollonce
-# Dependencies first: they change less often than the code, so their layer is kept.
+# Dependencies come first: they change less often than the code, so their layer stays in the build cache.
 COPY deploy/requirements.txt deploy/requirements.txt
 RUN /opt/rollonce/bin/python -m pip install --require-hashes --only-binary :all: -r deploy/requirements.txt
 COPY pyproject.toml README.md LICENSE ./
@@ -25,7 +25,7 @@ LABEL org.opencontainers.image.title="rollonce" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/rollonce /opt/rollonce
 ENV PATH=/opt/rollonce/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# A number, so that Kubernetes can see that it is not root; it owns nothing.
+# A numeric user id, because Kubernetes cannot verify that a user given by name is not root. It owns no files.
 USER 65532:65532
 EXPOSE 8443 8080
 STOPSIGNAL SIGTERM

@@ -1,4 +1,4 @@
-# Everything here needs Python 3.11 or later with pip; the rest is fetched into .venv and a cache.
+# All targets need Python 3.11 or later with pip; everything else is downloaded into .venv and a cache.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,23 +7,23 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .PHONY: help dev demo test lint format types contracts generate check-generated lock bench clean
 
-help: ## Show this list
+help: ## Show all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/ready: tests/requirements.txt pyproject.toml
-	@echo "==> Making $(VENV) from tests/requirements.txt (a minute or less)"
+	@echo "==> Creating $(VENV) from tests/requirements.txt (takes a minute or less)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-dev: $(VENV)/ready ## Start a local cluster, Valkey and rollonce, and leave them running until Ctrl-C
+dev: $(VENV)/ready ## Start a local cluster, Valkey and rollonce; Ctrl-C stops them
 	$(BIN)/python -m tests.dev up
 
-demo: $(VENV)/ready ## Do the same, run the README's commands against it, and stop
+demo: $(VENV)/ready ## Start the same, run the commands of the README, and stop
 	$(BIN)/python -m tests.dev demo
 
-test: $(VENV)/ready ## Run every test
+test: $(VENV)/ready ## Run all tests
 	$(BIN)/python -m tests.controlplane build
 	$(BIN)/python -m pytest
 
@@ -31,31 +31,32 @@ lint: $(VENV)/ready ## Check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(VENV)/ready ## Mend style
+format: $(VENV)/ready ## Fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 types: $(VENV)/ready ## Check types
 	$(BIN)/mypy
 
-contracts: $(VENV)/ready ## Check which part may import which
+contracts: $(VENV)/ready ## Check imports between modules, and that exactly the imported packages are declared
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
-generate: $(VENV)/ready ## Write the files that are made from the code
+generate: $(VENV)/ready ## Write the files that are generated from the code
 	$(BIN)/python -m tests.generate
 
-check-generated: $(VENV)/ready ## Fail if one of them is out of date
+check-generated: $(VENV)/ready ## Fail if a generated file is out of date
 	$(BIN)/python -m tests.generate --check
 
 lock: $(VENV)/ready ## Pin the newest allowed versions of all dependencies
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
-		--upgrade --extra embedded --output-file deploy/requirements.txt
+		--upgrade --output-file deploy/requirements.txt
 	$(BIN)/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
-		--upgrade --extra embedded --group dev --output-file tests/requirements.txt
+		--upgrade --group dev --output-file tests/requirements.txt
 
-bench: $(VENV)/ready ## Measure; prints figures, judges nothing
+bench: $(VENV)/ready ## Run the benchmarks and print their results
 	$(BIN)/python -m tests.bench
 
-clean: ## Remove what was built here, not the cache of the control plane
+clean: ## Remove all build results except the cache of the control plane
 	rm -rf $(VENV) build dist .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,12 +1,13 @@
-"""Makes certificate authorities and serving certificates: ECDSA P-256, short-lived, bound to one Service.
+"""Certificate authorities and serving certificates: ECDSA P-256, short-lived, limited to one Service.
 
-Pure but for the keys and serial numbers that `cryptography` draws.
+Pure, except for the keys and serial numbers that `cryptography` draws.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,43 +18,43 @@ from certs.errors import KeyMismatchError, NamesError, PemError, ValidityError
 from certs.names import ServingNames
 from certs.pem import KeyPair, decode_certificates, decode_key
 
-BACKDATE = timedelta(hours=1)
-"""How far before `now` validity begins, so that a machine whose clock is behind accepts a fresh certificate."""
+#: How long before `now` validity begins, so that a machine whose clock is behind accepts a new certificate.
+BACKDATE: Final = timedelta(hours=1)
 
-_NO_ADDRESS = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+_ALL_ADDRESSES: Final = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A certificate authority: a self-signed certificate and its key."""
+    """A certificate authority (CA): a self-signed certificate and its key."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     @property
     def identity(self) -> str:
-        """SHA-256 of the certificate in hex: the same in every process, safe to log."""
+        """SHA-256 of the certificate in hex; safe to log."""
         return fingerprint(self.certificate)
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """SHA-256 of the DER form, 64 hex digits."""
+    """Return the SHA-256 of the DER form, 64 hex digits."""
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def new_authority(names: ServingNames, *, now: datetime, lifetime: timedelta) -> Authority:
-    """A new CA that can sign serving certificates for these names and nothing else.
+    """Return a new CA that can sign serving certificates for these names and nothing else.
 
     Path length 0 and name constraints (RFC 5280, 4.2.1.9 and 4.2.1.10) make a stolen key useless for any other server.
 
     Args:
-        names: What its leaves may be called.
-        now: An aware time.
-        lifetime: From `now` to its end.
+        names: The names that its serving certificates may have.
+        now: The time, with a time zone.
+        lifetime: From `now` to the end of its validity.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
-    # A subject of its own for each CA: verifiers look for issuers by subject first.
+    # Each CA has its own subject, because verifiers find issuers by subject.
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "rollonce"),
@@ -75,19 +76,19 @@ def new_authority(names: ServingNames, *, now: datetime, lifetime: timedelta) ->
 
 
 def issue_leaf(authority: Authority, names: ServingNames, *, now: datetime, lifetime: timedelta) -> KeyPair:
-    """A serving certificate with a fresh key, valid no longer than its CA.
+    """Return a serving certificate with a new key, valid no longer than its CA.
 
-    One name that the CA does not permit would spoil the whole certificate (RFC 5280, 6.1.3), so such names are left out
-    until a CA that permits them has taken over.
+    One name that the CA does not permit would make the whole certificate invalid (RFC 5280, 6.1.3), so such names are
+    left out until a CA that permits them signs.
 
     Args:
-        authority: Who signs.
-        names: Its subject alternative names, as far as the CA permits them.
-        now: An aware time.
-        lifetime: From `now` to its end, unless the CA ends earlier.
+        authority: The CA that signs.
+        names: The subject alternative names; those that the CA does not permit are left out.
+        now: The time, with a time zone.
+        lifetime: From `now` to the end of its validity, unless the CA ends earlier.
 
     Returns:
-        The leaf alone as chain: the CA itself is in the bundle that clients have.
+        A chain of the leaf alone: clients have the CA in their bundle.
 
     Raises:
         ValidityError: The CA is not valid at `now`.
@@ -99,7 +100,7 @@ def issue_leaf(authority: Authority, names: ServingNames, *, now: datetime, life
     alternatives = _permitted_alternatives(ca, names)
     if not alternatives:
         raise NamesError(f"the CA does not permit {names.api_server_name}; it was made for another Service")
-    # A common name may have 64 characters only, less than a Service's DNS name: the subject stays without one.
+    # No common name: it may have 64 characters only, and the DNS name of a Service can be longer.
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "rollonce")])
     builder = (
         x509.CertificateBuilder(subject_name=subject, issuer_name=ca.subject, public_key=key.public_key())
@@ -117,10 +118,10 @@ def issue_leaf(authority: Authority, names: ServingNames, *, now: datetime, life
 
 
 def decode_authority(certificate_pem: bytes, key_pem: bytes, *, what: str) -> Authority:
-    """Reads a CA that `new_authority` made.
+    """Decode a CA that `new_authority` made.
 
     Raises:
-        PemError: Malformed, more than one certificate, not a CA, or not an ECDSA key.
+        PemError: It is malformed, more than one certificate, not a CA, or not an ECDSA key.
         KeyMismatchError: The key belongs to another certificate.
     """
     certificates = decode_certificates(certificate_pem, what=f"{what} certificate")
@@ -135,10 +136,15 @@ def decode_authority(certificate_pem: bytes, key_pem: bytes, *, what: str) -> Au
 
 
 def check_validity(certificate: x509.Certificate, *, now: datetime, what: str) -> None:
-    """Checks that `now` lies in the validity of a certificate.
+    """Check that a certificate is valid at a time.
+
+    Args:
+        certificate: The certificate.
+        now: The time, with a time zone.
+        what: Name of the certificate for the message.
 
     Raises:
-        ValidityError: It does not; the message has the date and what to look at.
+        ValidityError: It is not; the message has the date and what to check.
     """
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < start:
@@ -148,7 +154,7 @@ def check_validity(certificate: x509.Certificate, *, now: datetime, what: str) -
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """Whether its basic constraints make it a CA."""
+    """Return whether the basic constraints of a certificate make it a CA."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
@@ -156,12 +162,12 @@ def is_authority(certificate: x509.Certificate) -> bool:
 
 
 def permits(certificate: x509.Certificate, names: ServingNames) -> bool:
-    """Whether leaves for `names` would satisfy the name constraints that `new_authority` gave this CA.
+    """Return whether a CA of `new_authority` may sign for all of these names.
 
-    False also for a CA with other constraints or none: then a new one is due.
+    A CA with other name constraints or none gives False, so that it is replaced.
     """
-    wanted = frozenset(_constraints(names).permitted_subtrees or ())
-    return _permitted(certificate) >= wanted
+    required = frozenset(_constraints(names).permitted_subtrees or ())
+    return _permitted(certificate) >= required
 
 
 def _permitted(certificate: x509.Certificate) -> frozenset[x509.GeneralName]:
@@ -186,10 +192,10 @@ def _constraints(names: ServingNames) -> x509.NameConstraints:
 
 
 def _excluded(names: ServingNames) -> Iterator[x509.GeneralName]:
-    # A form of name that no permitted subtree mentions is unrestricted (RFC 5280, 4.2.1.10): without addresses to
-    # permit, all of them have to be excluded.
+    # A type of name that no permitted subtree mentions is unrestricted (RFC 5280, 4.2.1.10): if no address is
+    # permitted, all of them have to be excluded.
     if not names.addresses:
-        yield from (x509.IPAddress(network) for network in _NO_ADDRESS)
+        yield from (x509.IPAddress(network) for network in _ALL_ADDRESSES)
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

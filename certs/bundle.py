@@ -1,4 +1,4 @@
-"""CA bundles: read, merge, order, and ask whether a leaf would be believed by who has them.
+"""CA bundles: decode and merge them, and check whether a client that has one accepts a server.
 
 Bundles are kept in one canonical order, so that two writers of the same set write the same bytes and merging is
 commutative, associative and idempotent.
@@ -28,14 +28,14 @@ from certs.pem import decode_certificates, encode_certificates
 class Bundle:
     """A set of trusted CA certificates, newest first.
 
-    Make it with `bundle_of` or `parse_bundle`, which put it in order.
+    Create it with `bundle_of` or `parse_bundle`, which sort it.
     """
 
     certificates: tuple[x509.Certificate, ...] = ()
 
     @property
     def pem(self) -> bytes:
-        """The bytes to publish as `caBundle` (before base64); empty for an empty bundle."""
+        """The content of a `caBundle` (before base64); empty for an empty bundle."""
         return encode_certificates(self.certificates)
 
     @property
@@ -45,47 +45,43 @@ class Bundle:
 
     @property
     def expires(self) -> datetime | None:
-        """When the first of its certificates ends; None for an empty bundle."""
+        """The earliest end of validity of its certificates; None for an empty bundle."""
         return min((certificate.not_valid_after_utc for certificate in self.certificates), default=None)
 
     def merge(self, other: "Bundle") -> "Bundle":
-        """The union of two bundles."""
+        """Return the union of two bundles."""
         return bundle_of((*self.certificates, *other.certificates))
 
     def valid_at(self, now: datetime) -> "Bundle":
-        """Those of its certificates that have not expired; one that is not valid yet stays."""
+        """Return the certificates that have not expired; one that is not valid yet stays."""
         return Bundle(tuple(c for c in self.certificates if now <= c.not_valid_after_utc))
-
-    def includes(self, other: "Bundle") -> bool:
-        """Whether everything in `other` is here too."""
-        return self.identities >= other.identities
 
 
 def bundle_of(certificates: Iterable[x509.Certificate]) -> Bundle:
-    """Each certificate once, newest first."""
+    """Return a bundle with each certificate once, newest first."""
     return Bundle(tuple(sorted(set(certificates), key=_newest_first)))
 
 
 def parse_bundle(pem: bytes, *, what: str) -> Bundle:
-    """Reads a PEM bundle; nothing but white space is the empty bundle.
+    """Decode a PEM bundle; a blank text is the empty bundle.
 
     Raises:
-        PemError: Something else that is not certificates.
+        PemError: It is neither blank nor certificates.
     """
     return bundle_of(decode_certificates(pem, what=what)) if pem.strip() else Bundle()
 
 
 def check_leaf(chain: tuple[x509.Certificate, ...], bundle: Bundle, *, server_name: str, now: datetime) -> None:
-    """Checks that a client with this bundle would believe a server with this chain.
+    """Check that a client with this bundle accepts a server with this chain.
 
     Args:
-        chain: What the server sends, leaf first.
-        bundle: What the client trusts.
-        server_name: The DNS name or IP address that it calls.
-        now: An aware time.
+        chain: The chain that the server sends, leaf first.
+        bundle: The CAs that the client trusts.
+        server_name: The DNS name or IP address that the client calls.
+        now: The time, with a time zone.
 
     Raises:
-        ValidityError: The leaf is expired or not valid yet.
+        ValidityError: The leaf has expired or is not valid yet.
         UntrustedError: It does not chain to the bundle, a name constraint forbids it, or it is for other names.
     """
     leaf = chain[0]
@@ -113,7 +109,12 @@ def check_leaf(chain: tuple[x509.Certificate, ...], bundle: Bundle, *, server_na
 
 
 def is_named(leaf: x509.Certificate, server_name: str) -> bool:
-    """Whether a subject alternative name of the leaf is `server_name` (DNS, one-level wildcard, or IP address)."""
+    """Return whether a leaf is for a server name.
+
+    Args:
+        leaf: A certificate with subject alternative names.
+        server_name: A DNS name, which also matches a wildcard of one level, or an IP address.
+    """
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -121,9 +122,9 @@ def is_named(leaf: x509.Certificate, server_name: str) -> bool:
     subject = _subject(server_name)
     if isinstance(subject, x509.IPAddress):
         return ip_address(server_name) in names.get_values_for_type(x509.IPAddress)
-    wanted = server_name.lower()
-    wildcard = f"*.{wanted.partition('.')[2]}"
-    return any(name.lower() in (wanted, wildcard) for name in names.get_values_for_type(x509.DNSName))
+    host = server_name.lower()
+    wildcard = f"*.{host.partition('.')[2]}"
+    return any(name.lower() in (host, wildcard) for name in names.get_values_for_type(x509.DNSName))
 
 
 def _newest_first(certificate: x509.Certificate) -> tuple[float, str]:
@@ -138,8 +139,8 @@ def _subject(server_name: str) -> Subject:
 
 
 def _ca_policy() -> ExtensionPolicy:
-    # What Go, and so the API server, does not ask of a CA is not asked here either: provided CAs are older than the
-    # rules of the public web.
+    # Require no more of a CA than Go, and therefore the API server, does: CAs that users provide are often older than
+    # the rules of the public web.
     policy = ExtensionPolicy.webpki_defaults_ca()
     for extension in (x509.AuthorityKeyIdentifier, x509.SubjectKeyIdentifier, x509.KeyUsage):
         policy = policy.may_be_present(extension, Criticality.AGNOSTIC, None)

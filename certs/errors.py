@@ -1,26 +1,33 @@
 """What can go wrong with a certificate, a bundle or the Secret that holds them.
 
-Each class knows the `reason` that logs and metrics use; the message says what happened and what to do. Messages never
+The `reason` of each class is used in logs and metrics; the message says what happened and what to do. Messages never
 contain key material.
 """
 
 from typing import ClassVar
 
 
-class CertificateError(Exception):
+class RollonceError(Exception):
+    """Root of every error that rollonce raises on purpose.
+
+    It is defined here because `certs` is the lower of the two packages and imports nothing of the other.
+    """
+
+
+class CertificateError(RollonceError):
     """Base of every error of this package."""
 
     reason: ClassVar[str] = "CertificateError"
 
 
 class NamesError(CertificateError):
-    """A service name, namespace, cluster domain or address that no certificate can be made for."""
+    """A Service name, namespace, cluster domain or address for which no certificate can be made."""
 
     reason = "InvalidNames"
 
 
 class PemError(CertificateError):
-    """PEM data that is empty, cut off, of the wrong kind, or not PEM at all."""
+    """PEM data that is empty, cut off, of the wrong type, or not PEM at all."""
 
     reason = "InvalidPem"
 
@@ -38,7 +45,7 @@ class ValidityError(CertificateError):
 
 
 class UntrustedError(CertificateError):
-    """A leaf that does not chain to the bundle, or not for the name asked."""
+    """A certificate that does not chain to the bundle, or is for other names."""
 
     reason = "Untrusted"
 
@@ -50,25 +57,25 @@ class UnreadableError(CertificateError):
 
 
 class TlsError(CertificateError):
-    """A pair that OpenSSL refuses though its parts are well formed."""
+    """A certificate and key that OpenSSL rejects although both can be parsed, or a TLS handshake that failed."""
 
     reason = "TlsRefused"
 
 
 class SecretError(CertificateError):
-    """A CA Secret whose content cannot be understood."""
+    """A CA Secret that does not exist or whose content cannot be understood."""
 
     reason = "InvalidSecret"
 
 
 class FormatError(CertificateError):
-    """A CA Secret that a later version of this program wrote: leave it alone, and upgrade."""
+    """A CA Secret that a later version of this program wrote: it must not be changed; upgrade the program."""
 
     reason = "LaterFormat"
 
 
 class ConflictError(CertificateError):
-    """Somebody else wrote first: read again and decide anew."""
+    """Another writer wrote first: read and decide again."""
 
     reason = "Conflict"
 
@@ -80,7 +87,7 @@ class ApiUnavailableError(CertificateError):
 
 
 class ApiRefusedError(CertificateError):
-    """The API server answered with an error that trying again does not mend.
+    """The API server answered with an error that another attempt does not change.
 
     Attributes:
         status: The HTTP status.

@@ -1,29 +1,30 @@
-"""The names under which an API server reaches the webhook's Service."""
+"""The names under which an API server calls the webhook's Service."""
 
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from certs.errors import NamesError
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
 class ServingNames:
-    """A Service, and where else its server may be called.
+    """The names that a serving certificate is for.
 
-    Args:
+    Attributes:
         service: Name of the Service, a DNS label.
         namespace: Namespace of the Service, a DNS label.
-        cluster_domain: The cluster's DNS domain; a dot at its end is dropped.
-        hosts: Further DNS names, such as `localhost` while developing.
-        addresses: IP addresses the server is called by, such as 127.0.0.1 where a webhook is registered by `url`.
+        cluster_domain: The cluster's DNS domain; a dot at its end is removed.
+        hosts: Further DNS names, such as `localhost` during development.
+        addresses: IP addresses at which the server is called, such as 127.0.0.1 if a webhook is registered by `url`.
 
     Raises:
-        NamesError: A part is no legal DNS name.
+        NamesError: A part is not a valid DNS name.
     """
 
     service: str
@@ -33,6 +34,7 @@ class ServingNames:
     addresses: tuple[Address, ...] = ()
 
     def __post_init__(self) -> None:
+        """Reject names that no certificate can have."""
         object.__setattr__(self, "cluster_domain", self.cluster_domain.removesuffix("."))
         for what, value in (("service name", self.service), ("namespace", self.namespace)):
             if not _LABEL.fullmatch(value):
@@ -43,7 +45,7 @@ class ServingNames:
 
     @property
     def dns_names(self) -> tuple[str, ...]:
-        """Every DNS name, the one that the API server uses (`svc.ns.svc`) among them, without repetition."""
+        """All DNS names without repetition, among them that of the API server (`svc.ns.svc`)."""
         base = f"{self.service}.{self.namespace}"
         names = (self.service, base, f"{base}.svc", f"{base}.svc.{self.cluster_domain}", *self.hosts)
         return tuple(dict.fromkeys(names))

@@ -1,71 +1,82 @@
-"""How the loops of this package wait: with jitter, awake at once when told, never for long.
+"""How the loops of this package wait: with jitter, until they are woken, and never for long.
 
-No wait is longer than a check interval, since a wall clock can jump while a timer sleeps.
+No wait is longer than a check interval, because the time of day can jump while a timer runs.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Final, Protocol
 
-Clock = Callable[[], datetime]
-"""The wall clock, an aware time."""
+#: Upper bounds of the delays after a failure, in seconds: the first one, and any.
+FIRST_BACKOFF: Final = 0.1
+LONGEST_BACKOFF: Final = 30.0
+#: The shortest wait for something that is due, in seconds.
+SHORTEST_REST: Final = 0.2
 
-Sleep = Callable[[float], Awaitable[None]]
-"""Waits for so many seconds."""
 
-Chance = Callable[[], float]
-"""A random number from 0 to 1."""
+class Clock(Protocol):
+    """Time, sleep and randomness; `webhook.runtime.clock.Clock` is one."""
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 30.0
+    def now(self) -> datetime:
+        """Return the time of day, with a time zone."""
 
-SHORTEST_REST = 0.2
+    @property
+    def sleep(self) -> Callable[[float], Awaitable[None]]:
+        """The function that waits for that many seconds."""
+
+    @property
+    def jitter(self) -> Callable[[], float]:
+        """The function that returns a random number from 0 to 1."""
 
 
 class Pace:
     """The waiting of one loop.
 
     Args:
-        sleep: Waits for so many seconds.
-        chance: A random number from 0 to 1, so that replicas do not act in step.
+        clock: Sleep, and jitter, so that replicas do not act at the same moments.
     """
 
-    def __init__(self, *, sleep: Sleep, chance: Chance) -> None:
-        self._sleep = sleep
-        self._chance = chance
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._woken = asyncio.Event()
         self._failures = 0
 
     def wake(self) -> None:
-        """Ends the wait that is under way, or the next one: something has changed."""
+        """End the present wait, or the next one if there is none: something has changed."""
         self._woken.set()
 
     async def rest(self, seconds: float) -> None:
-        """Waits three quarters of this time or more, at most all of it, or until woken."""
-        self._failures = 0
-        await self._wait(seconds * (0.75 + 0.25 * self._chance()))
-
-    async def rest_until(self, left: float, *, longest: float) -> None:
-        """Waits until something is due, or until it is time to look again, or until woken.
+        """Wait after a success, until woken or for three quarters to all of the time.
 
         Args:
-            left: Seconds until it is due. The wait is up to a third longer, and never shorter: to wake early and find
-                nothing due would be repeated ever faster.
-            longest: As `rest`, for what is due later.
+            seconds: The longest wait.
+        """
+        self._failures = 0
+        await self._wait(seconds * (0.75 + 0.25 * self._clock.jitter()))
+
+    async def rest_until(self, left: float, *, longest: float) -> None:
+        """Wait after a success, until something is due, until the next check, or until woken.
+
+        Args:
+            left: Seconds until it is due. The wait is up to a third longer, and never shorter: a loop that wakes too
+                early finds nothing due, and would repeat that at shorter and shorter intervals.
+            longest: The longest wait for what is due later, as in `rest`.
         """
         if left < longest:
             self._failures = 0
-            await self._wait(max(left, SHORTEST_REST) * (1 + self._chance() / 3))
+            await self._wait(max(left, SHORTEST_REST) * (1 + self._clock.jitter() / 3))
         else:
             await self.rest(longest)
 
     async def back_off(self) -> None:
-        """Waits after a failure: longer each time in a row, up to half a minute, or until woken."""
+        """Wait after a failure, until woken or for half to all of a time that doubles with each failure in a row."""
         longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(self._failures, 16))
         self._failures += 1
-        await self._wait(longest * (0.5 + 0.5 * self._chance()))
+        await self._wait(longest * (0.5 + 0.5 * self._clock.jitter()))
 
     async def _wait(self, seconds: float) -> None:
-        tasks = (asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._woken.wait()))
+        tasks = (asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._woken.wait()))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:

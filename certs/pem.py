@@ -1,6 +1,7 @@
 """Certificates and keys as PEM, with errors that say which part is wrong."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -9,17 +10,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from certs.errors import KeyMismatchError, PemError
 
+#: The types of key that a TLS server can use.
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-"""The kinds of key that a TLS server can use."""
 
-_BEGIN = b"-----BEGIN CERTIFICATE-----"
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A certificate chain, leaf first, and the private key of the leaf; the two are known to belong together.
+    """A certificate chain, leaf first, and the private key of the leaf.
 
-    Made by `decode_pair` only, or where the parts were made together.
+    Create it with `decode_pair`, which checks that the two belong together, or from parts that were made together.
     """
 
     chain: tuple[x509.Certificate, ...]
@@ -27,7 +28,7 @@ class KeyPair:
 
     @property
     def leaf(self) -> x509.Certificate:
-        """The certificate that a client sees first."""
+        """The server's own certificate."""
         return self.chain[0]
 
     @property
@@ -37,38 +38,41 @@ class KeyPair:
 
     @property
     def key_pem(self) -> bytes:
-        """The private key as unencrypted PKCS #8 PEM; never write it anywhere but into the CA Secret or TLS."""
+        """The private key as unencrypted PKCS #8 PEM; write it nowhere but into the CA Secret or a TLS context."""
         return encode_key(self.key)
 
 
 def encode_certificates(certificates: tuple[x509.Certificate, ...]) -> bytes:
-    """PEM blocks one after the other, in the order given."""
+    """Return one PEM block for each certificate, in the order given."""
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)
 
 
 def encode_key(key: PrivateKey) -> bytes:
-    """Unencrypted PKCS #8 PEM."""
+    """Return a private key as unencrypted PKCS #8 PEM."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
 def decode_certificates(pem: bytes, *, what: str) -> tuple[x509.Certificate, ...]:
-    """Reads every certificate in `pem`, at least one.
+    """Decode all certificates in a PEM text.
 
     Args:
         pem: PEM blocks; text between them is allowed, as in RFC 7468.
         what: Name of the input for the error message, such as a file name.
 
+    Returns:
+        At least one certificate.
+
     Raises:
-        PemError: No certificate in it, or one that is cut off or malformed.
+        PemError: There is no certificate, or one is cut off or malformed.
     """
     if _BEGIN not in pem:
         raise PemError(f"{what}: no PEM certificate in it")
     try:
         certificates = x509.load_pem_x509_certificates(pem)
         for certificate in certificates:
-            # Extensions, names, dates and the key are parsed lazily; a later reader must not be surprised.
+            # cryptography parses these only when they are read: read them now, so that errors appear here.
             _ = certificate.extensions, certificate.subject, certificate.issuer, certificate.public_key()
             _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
@@ -79,15 +83,15 @@ def decode_certificates(pem: bytes, *, what: str) -> tuple[x509.Certificate, ...
 
 
 def decode_key(pem: bytes, *, what: str) -> PrivateKey:
-    """Reads one unencrypted private key.
+    """Decode one unencrypted private key.
 
     Raises:
-        PemError: Not a private key, encrypted, cut off, or of a kind that TLS does not use.
+        PemError: It is not a private key, is encrypted or cut off, or is of a type that TLS does not use.
     """
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, UnsupportedAlgorithm):
-        # Without `from`: the text of a parser's error about a key is not worth the risk of being printed.
+        # `from None`: the text of a parser's error about a key could quote it.
         raise PemError(f"{what}: not a PEM private key, or cut off") from None
     except TypeError:
         raise PemError(f"{what}: the private key is encrypted; give it without a passphrase") from None
@@ -97,7 +101,7 @@ def decode_key(pem: bytes, *, what: str) -> PrivateKey:
 
 
 def decode_pair(chain_pem: bytes, key_pem: bytes, *, what: str) -> KeyPair:
-    """Reads a chain and its key.
+    """Decode a chain and its key.
 
     Raises:
         PemError: One of them is malformed.

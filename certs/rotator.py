@@ -1,14 +1,17 @@
-"""Carries out the rotation plan: reads what is, takes the next step, and begins again."""
+"""The rotation loop: read the present state, take the next step of the plan, and repeat."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from certs.authority import Authority, new_authority
+from certs.bundle import Bundle
+from certs.ca_state import CaState, confirmed, created, dropped, promoted, scheduled, staged, with_fresh_leaves
 from certs.errors import CertificateError, ConflictError
 from certs.injector import Injector, PublishedConfiguration
-from certs.pacing import Chance, Clock, Pace, Sleep
-from certs.rotation import (
+from certs.pacing import Clock, Pace
+from certs.rotation_plan import (
     ConfirmNext,
     CreateAuthority,
     DropOld,
@@ -21,25 +24,23 @@ from certs.rotation import (
     WaitUntil,
     plan,
 )
-from certs.secret_store import SecretStore, Stored
-from certs.state import CaState, confirmed, created, dropped, promoted, scheduled, staged, with_fresh_leaves
+from certs.secret_store import SecretStore, StoredState
 
-CHECK_SECONDS = 60.0
-"""A rotator looks at everything at least this often."""
-
-_MANY_STEPS = 12
-"""A whole rotation has fewer steps: whoever takes more without a rest is at odds with another writer."""
+#: A rotator checks everything at least this often.
+CHECK_SECONDS: Final = 60.0
+#: A whole rotation has fewer steps: if there are more without a wait, another writer undoes them.
+_MANY_STEPS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What one pass of a rotator did.
+    """The result of one pass of a rotator.
 
-    Args:
-        step: What it did, or tried; None where it could not even find out.
-        error: Why it could not; the pass is repeated.
-        state: The Secret's state before the step.
-        problem: Why the Secret's content could not be used, so that it is made anew.
+    Attributes:
+        step: The step that was taken; None if the pass failed.
+        error: Why the pass failed; it is repeated.
+        state: The content of the Secret before the step.
+        problem: Why the content of the Secret could not be used, so that a new CA is created.
     """
 
     step: Step | None
@@ -49,15 +50,15 @@ class Progress:
 
 
 class Rotator:
-    """Keeps the CA Secret and the published bundles as the plan wants them.
+    """Keep the CA Secret and the published bundles as the plan requires.
 
-    Several may run at once without harm.
+    Several rotators may run at the same time.
 
     Args:
         store: The CA Secret.
         injector: The webhook configurations.
-        settings: Lifetimes and names.
-        clock: The wall clock.
+        settings: Names and lifetimes.
+        clock: Time of day, sleep and jitter.
     """
 
     def __init__(self, store: SecretStore, injector: Injector, settings: RotationSettings, *, clock: Clock) -> None:
@@ -68,21 +69,20 @@ class Rotator:
         self._pace: Pace | None = None
 
     async def advance(self) -> Progress:
-        """Takes one step.
+        """Take one step.
 
         Raises:
-            ConflictError: Somebody else wrote in between: call again.
-            CertificateError: The API server was not there or refused.
+            ConflictError: Another writer wrote in between: call again.
+            CertificateError: The API server was unavailable or refused the call.
         """
-        # In this order: see the rules in `certs.rotation`.
+        # The order matters: see the rules in `certs.rotation_plan`.
         configurations = await self._injector.observe()
         stored = await self._store.read()
         if stored.state is None:
-            # What was published between the two reads would not be trusted by the state that is made now.
+            # The new state has to trust what was published between the two reads.
             configurations = await self._injector.observe()
-        now = self._clock()
-        published = tuple(webhook.bundle for one in configurations for webhook in one.webhooks)
-        step = plan(stored.state, published, now=now, settings=self._settings)
+        now = self._clock.now()
+        step = plan(stored.state, _bundles(configurations), now=now, settings=self._settings)
         if isinstance(step, PublishBundle):
             await self._publish(step, configurations)
         elif not isinstance(step, WaitUntil):
@@ -90,36 +90,34 @@ class Rotator:
         return Progress(step, state=stored.state, problem=stored.problem)
 
     async def make_first(self) -> bool:
-        """Makes the CA where there is no Secret at all, for a replica that starts before any rotator.
+        """Create the CA if there is no Secret at all, for a replica that starts before any rotator.
 
-        Needs `get` on the Secret and on the configurations, and `create` of Secrets, but no right to change either.
+        Needs the rights `get` on the Secret and on the configurations, and `create` of Secrets; no right to change
+        either.
 
         Returns:
-            Whether it was made here; False where there is a Secret, whatever is in it.
+            Whether it was created here; False if there is a Secret, whatever its content is.
 
         Raises:
-            ConflictError: Somebody else made it at the same moment.
-            CertificateError: The API server was not there or refused.
+            ConflictError: Another program created it at the same moment.
+            CertificateError: The API server was unavailable or refused the call.
         """
         stored = await self._store.read()
         if stored.version is not None:
             return False
         configurations = await self._injector.observe()
-        now = self._clock()
-        published = tuple(webhook.bundle for one in configurations for webhook in one.webhooks)
-        step = plan(None, published, now=now, settings=self._settings)
+        now = self._clock.now()
+        step = plan(None, _bundles(configurations), now=now, settings=self._settings)
         await self._store.write(self._after(step, stored, now), over=stored)
         return True
 
-    async def run(self, *, sleep: Sleep, chance: Chance, report: Callable[[Progress], None]) -> None:
-        """Runs until it is cancelled.
+    async def run(self, *, report: Callable[[Progress], None]) -> None:
+        """Take steps until cancelled.
 
         Args:
-            sleep: Waits for so many seconds.
-            chance: A random number from 0 to 1.
-            report: Told of each pass, also of those that failed.
+            report: Called after each pass, failed ones included.
         """
-        pace = self._pace = Pace(sleep=sleep, chance=chance)
+        pace = self._pace = Pace(self._clock)
         steps = 0
         while True:
             try:
@@ -131,13 +129,13 @@ class Rotator:
             report(progress)
             steps = 0 if isinstance(progress.step, WaitUntil) else steps + 1
             if isinstance(progress.step, WaitUntil):
-                left = (progress.step.moment - self._clock()).total_seconds()
+                left = (progress.step.moment - self._clock.now()).total_seconds()
                 await pace.rest_until(left, longest=CHECK_SECONDS)
             elif steps > _MANY_STEPS:
                 await pace.back_off()
 
     def wake(self) -> None:
-        """Looks at once: a watch has seen the Secret or a webhook configuration change."""
+        """Start the next pass now: the Secret or a webhook configuration has changed."""
         if self._pace:
             self._pace.wake()
 
@@ -147,12 +145,12 @@ class Rotator:
             try:
                 await self._injector.publish(step.bundle, configuration)
             except CertificateError as error:
-                # One that cannot be written must not keep the others from being mended.
+                # The others have to be written even if one cannot be.
                 first = first or error
         if first:
             raise first
 
-    def _after(self, step: Step, stored: Stored, now: datetime) -> CaState:
+    def _after(self, step: Step, stored: StoredState, now: datetime) -> CaState:
         match step, stored.state:
             case CreateAuthority(trusted), _:
                 return created(self._authority(now), trusted=trusted)
@@ -173,14 +171,14 @@ class Rotator:
 
 
 async def request_authority(store: SecretStore, settings: RotationSettings, *, clock: Clock) -> bool:
-    """Asks for a new CA by staging one; the rotator takes it from there.
+    """Request a new CA by staging one; the rotator does the further steps.
 
     Returns:
-        False where a rotation is under way already, or there is no CA yet.
+        False if a rotation is under way already, or if there is no CA yet.
 
     Raises:
-        ConflictError: Somebody else wrote in between each time.
-        CertificateError: The API server was not there or refused.
+        ConflictError: Another writer wrote in between each time.
+        CertificateError: The API server was unavailable or refused the call.
     """
 
     def change(state: CaState, now: datetime) -> CaState | None:
@@ -191,16 +189,20 @@ async def request_authority(store: SecretStore, settings: RotationSettings, *, c
 
 
 async def request_leaves(store: SecretStore, *, clock: Clock) -> bool:
-    """Asks every replica for a fresh leaf.
+    """Request that every replica replaces its leaf.
 
     Returns:
-        False where there is no CA yet.
+        False if there is no CA yet.
 
     Raises:
-        ConflictError: Somebody else wrote in between each time.
-        CertificateError: The API server was not there or refused.
+        ConflictError: Another writer wrote in between each time.
+        CertificateError: The API server was unavailable or refused the call.
     """
     return await _change(store, lambda state, now: with_fresh_leaves(state, now=now), clock=clock)
+
+
+def _bundles(configurations: tuple[PublishedConfiguration, ...]) -> tuple[Bundle, ...]:
+    return tuple(webhook.bundle for configuration in configurations for webhook in configuration.webhooks)
 
 
 async def _change(
@@ -208,7 +210,7 @@ async def _change(
 ) -> bool:
     for _ in range(attempts):
         stored = await store.read()
-        changed = change(stored.state, clock()) if stored.state else None
+        changed = change(stored.state, clock.now()) if stored.state else None
         if changed is None:
             return False
         try:

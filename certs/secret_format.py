@@ -1,27 +1,27 @@
-"""The CA Secret's content: `CaState` to and from named bytes.
+"""The stored form of the CA Secret: `CaState` to and from the data of the Secret.
 
 | key | content |
 |---|---|
 | `ca.crt`, `ca.key` | the CA that signs |
-| `next.crt`, `next.key` | the CA that is to take over |
+| `next.crt`, `next.key` | the CA that will sign next |
 | `previous.crt` | the CAs that are trusted until their leaves have expired |
-| `state.json` | format version and the times that belong to them |
+| `state.json` | format version, and the times that belong to the CAs |
 """
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
 from certs.authority import Authority, decode_authority, fingerprint
+from certs.ca_state import CaState, Retired, Staged
 from certs.errors import CertificateError, FormatError, SecretError
 from certs.pem import decode_certificates, encode_certificates, encode_key
-from certs.state import CaState, Retired, Staged
 
-FORMAT = 1
-KEYS = ("ca.crt", "ca.key", "next.crt", "next.key", "previous.crt", "state.json")
-
+#: The version of the format; a Secret of a later one is not read.
+FORMAT: Final = 1
+KEYS: Final = ("ca.crt", "ca.key", "next.crt", "next.key", "previous.crt", "state.json")
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -31,7 +31,7 @@ class _Version(msgspec.Struct, frozen=True):
 
 
 class _Times(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """`state.json`; fields that are not known are ignored."""
+    """The content of `state.json`; unknown fields are ignored."""
 
     version: int
     confirmed_at: Moment | None = None
@@ -40,7 +40,7 @@ class _Times(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 def encode_state(state: CaState) -> dict[str, bytes]:
-    """The Secret's data, before base64; keys of `KEYS` that are absent here must be absent there too."""
+    """Return the data of the Secret, before base64; other keys of `KEYS` must be removed from the Secret."""
     data: dict[str, bytes] = {}
     if state.current:
         data |= _encode_authority("ca", state.current)
@@ -59,10 +59,10 @@ def encode_state(state: CaState) -> dict[str, bytes]:
 
 
 def decode_state(data: Mapping[str, bytes]) -> CaState | None:
-    """Reads the Secret's data.
+    """Decode the data of the Secret.
 
     Returns:
-        None where there is none of ours: a Secret that was created empty, for us to fill.
+        None if it has no content yet, because the Secret was created empty during the installation.
 
     Raises:
         SecretError: It cannot be understood; the message says which part.
@@ -93,7 +93,7 @@ def _decode_times(data: bytes) -> _Times:
         if version <= FORMAT:
             return msgspec.json.decode(data, type=_Times)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        # msgspec does not wrap the latter.
+        # msgspec raises the second for invalid UTF-8.
         raise SecretError("state.json is missing or malformed") from None
     raise FormatError(f"state.json is of format {version}, this program knows {FORMAT}; upgrade the program")
 

@@ -1,4 +1,4 @@
-"""The CA Secret, read and written by compare-and-swap."""
+"""Reads and writes of the CA Secret; each write is a compare-and-swap."""
 
 import base64
 from collections.abc import Mapping
@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from certs.api import JSON, MERGE_PATCH, KubernetesApi, Metadata, decode_answer, problem
+from certs.api import JSON, MERGE_PATCH, CertificateApi, Metadata, decode_reply, error_of
+from certs.ca_state import CaState
 from certs.errors import ConflictError, SecretError
 from certs.secret_format import KEYS, decode_state, encode_state
-from certs.state import CaState
 
 
 class _Secret(msgspec.Struct, frozen=True):
@@ -19,12 +19,12 @@ class _Secret(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What a read of the Secret found.
+class StoredState:
+    """The Secret at one version.
 
-    Args:
-        state: Its content; None where it is missing, empty or cannot be understood.
-        version: Its resourceVersion; None where there is no Secret.
+    Attributes:
+        state: Its content; None if it is missing, empty or cannot be understood.
+        version: Its resourceVersion; None if there is no Secret.
         problem: Why its content cannot be understood.
     """
 
@@ -34,19 +34,19 @@ class Stored:
 
 
 class SecretStore:
-    """Reads and writes one Secret of type Opaque.
+    """Read and write one Secret of type Opaque.
 
-    Needs `get` and `patch` on it, and `create` unless it was made (empty) by whoever installs.
+    Needs the rights `get` and `patch` on it, and `create` unless it was created (empty) during the installation.
 
     Args:
         api: Calls to the API server.
-        namespace: Of the Secret.
-        name: Of the Secret.
-        labels: Given to the Secret where it is created here.
+        namespace: Namespace of the Secret.
+        name: Name of the Secret.
+        labels: Labels of the Secret if it is created here.
     """
 
     def __init__(
-        self, api: KubernetesApi, *, namespace: str, name: str, labels: Mapping[str, str] | None = None
+        self, api: CertificateApi, *, namespace: str, name: str, labels: Mapping[str, str] | None = None
     ) -> None:
         self._api = api
         self._name = name
@@ -55,48 +55,52 @@ class SecretStore:
         self._path = f"{self._collection}/{quote(name, safe='')}"
         self._what = f"the CA Secret {namespace}/{name}"
 
-    async def read(self) -> Stored:
-        """Reads the Secret as it is now.
+    async def read(self) -> StoredState:
+        """Read the Secret as it is now.
 
         Raises:
-            ApiUnavailableError: No answer, or 429 or 5xx.
-            ApiRefusedError: No right to read it.
+            ApiUnavailableError: There is no reply, or it is 429 or 5xx.
+            ApiRefusedError: There is no right to read it.
             FormatError: A later version of this program wrote it.
         """
-        doing = f"reading {self._what}"
+        action = f"reading {self._what}"
         status, body = await self._api.get(self._path)
         if status == 404:
-            return Stored(None, None)
+            return StoredState(None, None)
         if status != 200:
-            raise problem(status, body, doing=doing)
-        secret = decode_answer(body, _Secret, doing=doing)
+            raise error_of(status, body, action=action)
+        secret = decode_reply(body, _Secret, action=action)
         version = secret.metadata.resource_version
         try:
-            return Stored(decode_state(secret.data or {}), version)
+            return StoredState(decode_state(secret.data or {}), version)
         except SecretError as error:
-            return Stored(None, version, SecretError(f"{self._what} cannot be used: {error}"))
+            return StoredState(None, version, SecretError(f"{self._what} cannot be used: {error}"))
 
-    async def write(self, state: CaState, *, over: Stored) -> None:
-        """Writes a state on top of exactly what was read.
+    async def write(self, state: CaState, *, over: StoredState) -> None:
+        """Write a state, if the Secret is still exactly what was read.
 
-        Labels, annotations and foreign keys of the Secret stay as they are.
+        Labels, annotations and other keys of the Secret stay as they are.
+
+        Args:
+            state: The new content.
+            over: What was read.
 
         Raises:
-            ConflictError: The Secret has changed, come or gone since: read again and decide anew.
-            ApiUnavailableError: No answer, or 429 or 5xx; whether it was written is unknown.
-            ApiRefusedError: No right to write it, or it is immutable.
+            ConflictError: The Secret was changed, created or deleted since: read and decide again.
+            ApiUnavailableError: There is no reply, or it is 429 or 5xx; it is unknown whether it was written.
+            ApiRefusedError: There is no right to write it, or it is immutable.
         """
         data = {key: base64.b64encode(value).decode() for key, value in encode_state(state).items()}
         if over.version is None:
-            doing = f"creating {self._what}"
+            action = f"creating {self._what}"
             metadata = {"name": self._name, "labels": self._labels}
             secret = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data}
             status, body = await self._api.request("POST", self._collection, msgspec.json.encode(secret), JSON)
         else:
-            doing = f"updating {self._what}"
+            action = f"updating {self._what}"
             patch = {"metadata": {"resourceVersion": over.version}, "data": {key: data.get(key) for key in KEYS}}
             status, body = await self._api.request("PATCH", self._path, msgspec.json.encode(patch), MERGE_PATCH)
             if status == 404:
-                raise ConflictError(f"{doing}: it is gone")
+                raise ConflictError(f"{action}: it was deleted")
         if status not in (200, 201):
-            raise problem(status, body, doing=doing)
+            raise error_of(status, body, action=action)

@@ -1,8 +1,8 @@
-"""The server's side of TLS, with certificates that change while connections live on.
+"""The server's TLS context; its certificate can change while connections stay open.
 
-Each pair gets a context of its own, chosen at each handshake by the SNI callback, which OpenSSL calls whether or not
-the client names a server. Loading a pair into a context in use is a trap: if the key does not match, the context fails
-every handshake from then on; and where an ECDSA pair follows an RSA one, it goes on offering both.
+Each pair gets its own context, which the SNI callback chooses at each handshake; OpenSSL calls it even if the client
+names no server. A pair must not be loaded into a context that is in use: if the key does not match, the context fails
+every handshake from then on, and if an ECDSA pair follows an RSA one, it offers both.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ PeerSocket = ssl.SSLObject | ssl.SSLSocket
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """What a client must be able to do.
+    """The requirements for clients.
 
-    Args:
-        minimum: TLS 1.3, or 1.2 where an API server is old.
-        client_authorities: Asks each client for a certificate that chains to these; None asks for none. They are fixed
-            for the life of the server, since a resumed session is not verified again.
+    Attributes:
+        minimum: The oldest TLS version: TLS 1.3, or 1.2 for an old API server.
+        client_authorities: Each client needs a certificate that chains to these; None if clients need none. They
+            cannot change while the server runs, because a resumed session is not verified again.
     """
 
     minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
@@ -34,41 +34,38 @@ class TlsOptions:
 
 
 class ServerTls:
-    """Holds the pair being served; give `context` to the server once.
+    """The TLS side of a server, with the pair that is served.
 
-    Until the first pair is loaded every handshake ends with an alert.
+    Until the first pair is loaded, every handshake ends with an alert.
 
     Args:
-        options: What a client must be able to do.
+        options: The requirements for clients.
+
+    Attributes:
+        context: The context with which the server listens; it stays the same when pairs change.
     """
 
     def __init__(self, options: TlsOptions | None = None) -> None:
         self._options = options or TlsOptions()
         self._serving: ssl.SSLContext | None = None
         self.context = self._new_context()
-        """What the server listens with; it stays the same when pairs change."""
-        # Session tickets belong to this context, so that resumption outlives a change of the pair.
+        # Session tickets belong to this context, so sessions can be resumed after a change of the pair.
         self.context.sni_callback = self._choose
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether there is a pair to serve."""
-        return self._serving is not None
-
     def load(self, pair: KeyPair) -> None:
-        """Serves this pair to every handshake that begins from now on; connections stay as they are.
+        """Serve a pair at every handshake that begins from now on; open connections stay as they are.
 
         Raises:
-            TlsError: OpenSSL does not take the pair; the one before stays.
+            TlsError: OpenSSL rejects the pair; the one before stays.
         """
         context = self._new_context()
         with _as_file(pair.chain_pem + pair.key_pem) as path:
             try:
                 context.load_cert_chain(path)
             except (ssl.SSLError, OSError) as error:
-                # The path is of no use to anybody, and OpenSSL's reason is what counts.
+                # The path is a temporary one: only the reason helps.
                 detail = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-                raise TlsError(f"OpenSSL does not take the certificate and key: {detail}") from None
+                raise TlsError(f"OpenSSL rejects the certificate and key: {detail}") from None
         self._serving = context
 
     def _choose(self, connection: PeerSocket, _name: str | None, _context: ssl.SSLContext) -> int | None:
@@ -83,20 +80,20 @@ class ServerTls:
         context.set_alpn_protocols(["http/1.1"])
         if self._options.client_authorities:
             if not self._options.client_authorities.certificates:
-                raise TlsError("client certificates are demanded, but no CA is given to verify them")
+                raise TlsError("client certificates are required, but no CA is given to verify them")
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(cadata=self._options.client_authorities.pem.decode())
         return context
 
 
 def peer_names(connection: PeerSocket) -> frozenset[str]:
-    """The names that a verified client certificate gives: common names, DNS names and URIs.
+    """Return the names in a verified client certificate: common names, DNS names and URIs.
 
     Args:
-        connection: As `transport.get_extra_info("ssl_object")` gives it.
+        connection: The `ssl_object` of a transport (`transport.get_extra_info("ssl_object")`).
 
     Returns:
-        Empty where the client showed none.
+        Empty if the client sent no certificate.
     """
     certificate = connection.getpeercert() or {}
     names = {value for kind, value in _pairs(certificate.get("subjectAltName")) if kind in ("DNS", "URI")}
@@ -110,7 +107,7 @@ def _parts(value: object) -> tuple[object, ...]:
 
 
 def _pairs(value: object) -> Iterator[tuple[str, str]]:
-    # The shape that `ssl.SSLSocket.getpeercert` documents is not in its type.
+    # The documented shape of the result of `ssl.SSLSocket.getpeercert` is not in its type.
     for item in _parts(value):
         if isinstance(item, tuple) and len(item) == 2:
             yield str(item[0]), str(item[1])
@@ -118,7 +115,10 @@ def _pairs(value: object) -> Iterator[tuple[str, str]]:
 
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A path for OpenSSL, which loads keys from files only: in memory on Linux, mode 0600, gone at once."""
+    """Provide content as a file of mode 0600, because OpenSSL loads keys from files only.
+
+    On Linux the file is in memory; elsewhere it is a temporary file that is removed afterwards.
+    """
     with contextlib.ExitStack() as stack:
         try:
             descriptor, path = _memory_file(stack)

@@ -1,4 +1,4 @@
-"""A small TCP balancer: several servers behind one address, as a Service has them."""
+"""A small TCP load balancer: several servers behind one address, like a Kubernetes Service."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _HOST = "127.0.0.1"
 
 
 class Balancer:
-    """Hands each new connection to the next port in turn; a port that refuses is passed over.
+    """Forward each new connection to the next port, round robin; a port that refuses the connection is skipped.
 
-    It runs in a thread with an event loop of its own. Use it as a context manager, or call `stop`.
+    It runs in a thread with its own event loop. Use it as a context manager, or call `stop`.
 
     Attributes:
-        port: Where it listens, on loopback.
-        ports: Who gets connections; may be replaced at any time, which leaves the connections that there are alone.
+        port: Port on loopback where it listens.
+        ports: Ports that get new connections. They can be replaced at any time; existing connections stay.
     """
 
     def __init__(self, ports: Sequence[int] = ()) -> None:
         self.ports = tuple(ports)
         self.port = 0
         self._frozen = False
-        self._turn = itertools.count()
+        self._round_robin = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="balancer", daemon=True)
@@ -39,25 +39,25 @@ class Balancer:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
-        """Close everything."""
+        """Close the listener and all connections, and end the thread."""
         self._call(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def cut(self) -> None:
-        """Close every connection that there is; new ones are taken as before."""
+        """Close every existing connection; new ones are accepted as before."""
         self._call(self._cut())
 
     def freeze(self) -> None:
-        """Pass nothing on any more, in either direction, until the end."""
+        """Forward no more data, in either direction, until the end."""
         self._frozen = True
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
 
@@ -95,7 +95,7 @@ class Balancer:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         ports = self.ports
-        start = next(self._turn)
+        start = next(self._round_robin)
         for offset in range(len(ports)):
             with contextlib.suppress(OSError):
                 return await asyncio.open_connection(_HOST, ports[(start + offset) % len(ports)])

@@ -1,4 +1,4 @@
-"""What every test may ask for: a control plane, a namespace of its own, a Valkey of its own."""
+"""Fixtures for all tests: a shared control plane, a new namespace, and a new Valkey."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.controlplane import BuildError, ControlPlane
 from tests.controlplane.build import ensure
 from tests.valkey import Valkey
 
-# A property is about what comes out, not about how long it took on a busy machine.
+# Property tests check results, not time: the machine can be busy.
 settings.register_profile("default", deadline=None, suppress_health_check=(HealthCheck.too_slow,))
 settings.load_profile("default")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the control plane before the first test that needs it: no test's time runs, and progress is seen."""
-    if session.config.option.collectonly or not any(map(_drives_a_plane, session.items)):
+    """Build the control plane before the first test that needs it, outside of test timeouts, and show the progress."""
+    if session.config.option.collectonly or not any(map(_needs_control_plane, session.items)):
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     try:
@@ -32,14 +32,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """The control plane that all tests share: who breaks a part of it starts one of his own."""
+    """Start the control plane that all tests share; a test that breaks a component starts its own."""
     with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
         yield running
 
 
 @pytest.fixture
 def namespace(plane: ControlPlane) -> Iterator[str]:
-    """A fresh namespace in which pods can be created; it is deleted afterwards, without waiting."""
+    """Create a namespace in which pods can be created, and delete it afterwards without waiting."""
     name = f"test-{uuid.uuid4().hex[:10]}"
     plane.kubectl("create", "namespace", name)
     plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s")
@@ -49,10 +49,10 @@ def namespace(plane: ControlPlane) -> Iterator[str]:
 
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    """A Valkey of its own that keeps what it acknowledged (append-only file, synchronized each second)."""
+    """Start a Valkey for one test that keeps acknowledged writes (append-only file, synchronized each second)."""
     with Valkey.start(tmp_path / "valkey") as running:
         yield running
 
 
-def _drives_a_plane(item: pytest.Item) -> bool:
+def _needs_control_plane(item: pytest.Item) -> bool:
     return "plane" in getattr(item, "fixturenames", ()) or item.get_closest_marker("cluster") is not None

@@ -1,4 +1,4 @@
-"""Writes the files that are made from the code, or says which are out of date: `python -m tests.generate [--check]`."""
+"""Write the files that are generated from the code, or check them: `python -m tests.generate [--check]`."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from webhook import options
-from webhook.admission.registration import Deployment, ServiceEndpoint, configurations
-from webhook.app import registrations
-from webhook.commands.common import dump
+from webhook.admission.registration import Installation, RegistrationOptions, ServiceEndpoint, configurations
+from webhook.app import Application
 from webhook.commands.rbac import roles
-from webhook.config import Setting
-from webhook.hooks.checksums.controller.scope import Access
+from webhook.features import FEATURES
+from webhook.kube.rbac import Access, AccessOptions
+from webhook.runtime.command_line import dump
+from webhook.runtime.settings import Setting
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 NAMESPACE: Final = "rollonce"
 CONTROLLER: Final = f"system:serviceaccount:{NAMESPACE}:rollonce-controller"
+APPLICATION: Final = Application(FEATURES)
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A file that is made from the code.
+    """A file that is generated from the code.
 
     Attributes:
-        path: Where it stands.
-        make: Returns what it has to hold.
+        path: Path of the file.
+        make: Returns its contents.
     """
 
     path: Path
@@ -36,27 +37,29 @@ class Generated:
 
 
 def webhooks_manifest() -> str:
-    """The webhook configurations of deploy/manifests."""
-    deployment = Deployment(ServiceEndpoint(NAMESPACE, "rollonce"))
+    """Return the webhook configurations of deploy/manifests."""
+    registrations = APPLICATION.registrations(RegistrationOptions(controller_user=CONTROLLER))
+    installation = Installation(ServiceEndpoint(NAMESPACE, "rollonce"))
     header = "# Made from the code by `make generate`; caBundle is put in by the controller.\n"
-    return header + dump(configurations(registrations(controller=CONTROLLER), deployment))
+    return header + dump(configurations(registrations, installation))
 
 
 def access_manifest(access: Access) -> str:
-    """The rights in the namespaces that are served."""
+    """Return the RBAC rules for the namespaces that are served."""
     header = f"# Made from the code by `make generate`: rollonce rbac --mode {access.value}\n"
-    return header + dump(roles(access))
+    return header + dump(roles(APPLICATION, AccessOptions(access)))
 
 
 def settings_reference() -> str:
-    """The table of settings of the documentation."""
-    rows = "".join(_row(setting) for setting in options.ALL)
+    """Return the reference of all settings."""
+    rows = "".join(map(_row, APPLICATION.catalogue.settings))
     return (
         "# Settings\n\n"
         "<!-- Made from the code by `make generate`. -->\n\n"
-        "A flag goes before an environment variable, that before the file given by `--config`, that before the\n"
-        "default. The file is YAML; a dot in a name is a level: `log.level` is `log: {level: …}`. A wrong value ends\n"
-        "the program at its start with exit code 2 and says which setting, where it came from and what is allowed.\n\n"
+        "Precedence: a flag, then an environment variable, then the file given by `--config`, then the default. The\n"
+        "file is YAML; a dot in a name is a level: `log.level` is `log: {level: …}`. A wrong value ends the program "
+        "at\n"
+        "its start with exit code 2; the message names the setting, the source of the value and what is allowed.\n\n"
         "| in the file | flag | environment | default | meaning |\n|---|---|---|---|---|\n" + rows
     )
 
@@ -76,15 +79,15 @@ FILES: Final = (
 
 
 def outdated(files: Sequence[Generated], root: Path) -> list[tuple[Path, str]]:
-    """Return each file that differs from what the code makes, with the difference."""
+    """Return each file that differs from its generated contents, with the difference."""
     found = []
     for file in files:
-        wanted = file.make()
-        held = file.path.read_text(encoding="utf-8") if file.path.exists() else ""
-        if held != wanted:
+        expected = file.make()
+        actual = file.path.read_text(encoding="utf-8") if file.path.exists() else ""
+        if actual != expected:
             name = str(file.path.relative_to(root))
             lines = difflib.unified_diff(
-                held.splitlines(keepends=True), wanted.splitlines(keepends=True), name, f"{name} (from the code)"
+                actual.splitlines(keepends=True), expected.splitlines(keepends=True), name, f"{name} (from the code)"
             )
             found.append((file.path, "".join(lines)))
     return found

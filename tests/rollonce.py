@@ -43,12 +43,12 @@ _NAMES = ServingNames("rollonce", "rollonce", hosts=("localhost",), addresses=(i
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One server process.
+    """One process of a program.
 
     Attributes:
-        process: To be frozen, killed and restarted.
-        port: Where it serves reviews.
-        health_port: Where it serves health and metrics.
+        process: The process, which a test can freeze, kill and restart.
+        port: Port of the admission reviews; 0 for a controller.
+        health_port: Port of health checks and metrics.
     """
 
     process: ManagedProcess
@@ -56,30 +56,30 @@ class Replica:
     health_port: int
 
     def health(self, path: str) -> tuple[int, str]:
-        """Ask the health port; returns status and text."""
+        """Request a path of the health port; return the status and the text."""
         return _get(f"http://{_HOST}:{self.health_port}{path}")
 
     def metric(self, name: str, **labels: str) -> float:
-        """Read the sum of a metric over all series that carry these labels."""
+        """Return the sum of a metric over all series that have these labels."""
         total = 0.0
         for line in self.health("/metrics")[1].splitlines():
-            series, _, value = line.rpartition(" ")
+            series, _, number = line.rpartition(" ")
             bare, _, given = series.partition("{")
-            if bare == name and all(f'{key}="{wanted}"' in given for key, wanted in labels.items()):
-                total += float(value)
+            if bare == name and all(f'{key}="{value}"' in given for key, value in labels.items()):
+                total += float(number)
         return total
 
 
 @dataclass(frozen=True, slots=True)
 class SelfManaged:
-    """That the programs make the certificates, rather than the test.
+    """Settings of an installation whose programs create the certificates themselves.
 
     Attributes:
-        namespace: Of the CA Secret and the Lease; it has to exist.
-        settings: More arguments of both programs, such as lifetimes.
-        controllers: How many controller processes.
-        kubeconfig: As whom they call the API server; by default as the servers do.
-        controller_settings: More arguments of theirs.
+        namespace: Namespace of the CA Secret and of the Lease; it must exist.
+        settings: Further arguments of both programs, such as lifetimes.
+        controllers: Number of controller processes.
+        kubeconfig: Credentials of the controllers; by default those of the servers.
+        controller_settings: Further arguments of the controllers.
     """
 
     namespace: str
@@ -96,11 +96,14 @@ class Installation:
     Begin with `Installation.start`; use it as a context manager, or call `stop`.
 
     Attributes:
-        plane: The control plane that calls them.
-        folder: For certificates and logs.
+        plane: The control plane that calls the servers.
+        folder: Folder for certificates and logs.
+        authority: The CA of the servers, if certificates are not self-managed.
         balancer: The address that the API server calls.
+        managed: Settings of self-managed certificates; None if the test creates the certificates.
+        module: Python module that is run.
         replicas: The server processes.
-        controllers: The controller processes, where certificates are self-managed.
+        controllers: The controller processes, if certificates are self-managed.
     """
 
     plane: ControlPlane
@@ -108,6 +111,7 @@ class Installation:
     authority: Authority
     balancer: Balancer
     managed: SelfManaged | None = None
+    module: str = "webhook"
     replicas: list[Replica] = field(default_factory=list)
     controllers: list[Replica] = field(default_factory=list)
 
@@ -124,30 +128,33 @@ class Installation:
         environment: Mapping[str, str] | None = None,
         register: bool = True,
         managed: SelfManaged | None = None,
+        module: str = "webhook",
     ) -> Installation:
         """Start servers, wait until they are ready, and register them.
 
         Args:
-            plane: The control plane; the runs' CustomResourceDefinition is applied to it.
-            folder: For certificates and logs.
-            redis_url: The deduplication store.
-            replicas: How many server processes.
-            kubeconfig: As whom they call the API server; by default as an administrator.
-            settings: More arguments of `rollonce serve`.
-            environment: More environment variables.
+            plane: The control plane; the CustomResourceDefinition of runs is applied to it.
+            folder: Folder for certificates and logs.
+            redis_url: URL of the deduplication store.
+            replicas: Number of server processes.
+            kubeconfig: Credentials of the servers; by default those of an administrator.
+            settings: Further arguments of `rollonce serve`.
+            environment: Further environment variables.
             register: Whether the webhook configurations are applied.
-            managed: Lets the programs make the certificates; the configurations are then applied first, without any.
+            managed: Lets the programs create the certificates; the configurations are then applied before the start,
+                without certificates.
+            module: Python module to run: rollonce, or rollonce with further features.
         """
         now = datetime.now(UTC)
         authority = new_authority(_NAMES, now=now, lifetime=timedelta(days=1))
-        made = cls(plane, folder, authority, Balancer(), managed)
+        made = cls(plane, folder, authority, Balancer(), managed, module)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "ca.crt").write_bytes(encode_certificates((authority.certificate,)))
         try:
             plane.kubectl("apply", "-f", RUN_CRD)
             plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", RUN_CRD)
             if register and managed:
-                # Readiness waits for the bundle in them; a second apply leaves it alone.
+                # Readiness waits for the bundle in the configurations; a second apply does not change it.
                 made.apply()
             made._spawn(replicas, kubeconfig or plane.kubeconfig, redis_url, settings, environment or {})
             for replica in (*made.replicas, *made.controllers):
@@ -161,7 +168,7 @@ class Installation:
         return made
 
     def register(self) -> None:
-        """Apply the webhook configurations, and wait until the API server acts on them."""
+        """Apply the webhook configurations, and wait until the API server calls the webhooks."""
         self.apply()
         self.plane.wait_for(self._is_called, what="the API server to call the webhooks")
 
@@ -170,28 +177,28 @@ class Installation:
         self.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=self.configurations())
 
     def _is_called(self) -> bool:
-        tried = self.plane.kubectl(
+        created = self.plane.kubectl(
             "create", "--dry-run=server", "-o", "json", "-n", "default", "-f", "-", input=_PROBE, check=False
         )
-        return tried.returncode == 0 and DELIVERY_LABEL in tried.stdout
+        return created.returncode == 0 and DELIVERY_LABEL in created.stdout
 
     def unregister(self) -> None:
         """Delete the webhook configurations."""
         self.plane.kubectl("delete", "--ignore-not-found", "-f", "-", input=self.configurations())
 
     def configurations(self) -> str:
-        """Print the webhook configurations as the command line does."""
+        """Return the webhook configurations as the command line prints them."""
         bundle = () if self.managed else ("--ca-file", str(self.folder / "ca.crt"))
-        return command("webhooks", "--url", self.url, *bundle)
+        return command("webhooks", "--url", self.url, *bundle, module=self.module)
 
     @property
     def url(self) -> str:
-        """What the API server calls."""
+        """The URL that the API server calls."""
         return f"https://{_HOST}:{self.balancer.port}"
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """What a client of the servers trusts."""
+        """The TLS context of a client that trusts the servers."""
         if not self.managed:
             return ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         secret = self.plane.get("secret", "rollonce-ca", self.managed.namespace)["data"]
@@ -199,11 +206,11 @@ class Installation:
         return ssl.create_default_context(cadata="".join(authorities))
 
     def metric(self, name: str, **labels: str) -> float:
-        """Read the sum of a metric over all replicas."""
+        """Return the sum of a metric over all replicas."""
         return sum(replica.metric(name, **labels) for replica in self.replicas)
 
     def stop(self) -> None:
-        """Take the webhooks away, then the servers."""
+        """Delete the webhook configurations, then stop the servers."""
         with contextlib.suppress(Exception):
             self.unregister()
         for replica in (*self.replicas, *self.controllers):
@@ -214,12 +221,12 @@ class Installation:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
 
     def certificate_settings(self) -> tuple[str, ...]:
-        """Return the arguments on which whoever looks after self-managed certificates has to agree."""
+        """Return the arguments that must be equal for all programs that manage the certificates."""
         assert self.managed
         return (
             f"--namespace={self.managed.namespace}",
@@ -259,7 +266,7 @@ class Installation:
         process = ManagedProcess(
             name,
             (
-                *(sys.executable, "-m", "webhook", program),
+                *(sys.executable, "-m", self.module, program),
                 *listen,
                 f"--health-listen={_HOST}:{health_port}",
                 f"--kubeconfig={kubeconfig}",
@@ -273,17 +280,17 @@ class Installation:
         return Replica(process.spawn(), port, health_port)
 
 
-def command(*arguments: str) -> str:
+def command(*arguments: str, module: str = "webhook") -> str:
     """Run a `rollonce` command and return its standard output."""
     done = subprocess.run(
-        [sys.executable, "-m", "webhook", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     return done.stdout
 
 
 def _get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - our own loopback URL
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the URL is on loopback
             return int(response.status), response.read().decode()
     except urllib.error.HTTPError as error:
         with error:

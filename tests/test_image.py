@@ -1,4 +1,4 @@
-"""The image without an engine: the steps of the Dockerfile, carried out in a folder, end in a program that runs."""
+"""The container image without a container engine: run the Dockerfile's instructions in a folder and test the result."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 PREFIX = "/opt/rollonce"
 
 
-def steps() -> list[tuple[str, str]]:
-    """Return the instructions of the build stage, continued lines joined."""
+def instructions() -> list[tuple[str, str]]:
+    """Return the instructions of the build stage, with continued lines joined."""
     stage = DOCKERFILE.partition(" AS build\n")[2].partition("\nFROM ")[0]
     lines = re.sub(r"\\\n\s*", "", stage).splitlines()
     return [
@@ -26,11 +26,11 @@ def steps() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Carry out the build stage, with a folder in place of the root, and return what is copied into the image."""
+    """Run the build stage with a folder in place of the root, and return what is copied into the image."""
     folder = tmp_path_factory.mktemp("image")
     source, made = folder / "src", folder / "opt"
     source.mkdir()
-    for instruction, rest in steps():
+    for instruction, rest in instructions():
         if instruction == "COPY":
             *names, target = rest.split()
             for name in names:
@@ -54,7 +54,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_entry_point_runs(image: Path) -> None:
-    """The installed command starts, outside of the repository, without anything that only the repository has."""
+    """The installed command starts outside of the repository, without any file that only the repository has."""
     done = subprocess.run(
         [image / "bin" / "rollonce", "--help"],
         cwd=image,
@@ -67,14 +67,14 @@ def test_the_entry_point_runs(image: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_everything_that_runs_is_packaged(image: Path) -> None:
-    """Each module of the programs can be imported, and the scripts for Redis are there."""
+def test_all_modules_and_scripts_are_packaged(image: Path) -> None:
+    """Each module of the programs can be imported, and the scripts for Redis are packaged."""
     code = (
         "import importlib, pkgutil, webhook, certs\n"
         "for package in (webhook, certs):\n"
         "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
-        "from webhook.hooks.dedupe import store\n"
+        "from webhook.dedupe import store\n"
         "print(webhook.__file__)"
     )
     done = subprocess.run(
@@ -90,8 +90,8 @@ def test_everything_that_runs_is_packaged(image: Path) -> None:
     assert done.stdout.startswith(str(image))
 
 
-def test_the_image_has_what_is_locked_and_no_tools(image: Path) -> None:
-    """Each package has the version of the lock file; pip, with which more could be installed, is gone."""
+def test_the_image_has_the_locked_packages_and_no_tools(image: Path) -> None:
+    """Each package has the version of the lock file; pip and the test packages are not in the image."""
     locked = dict(
         re.findall(r"^([a-z0-9-]+)==([^ ;]+)", (ROOT / "deploy" / "requirements.txt").read_text(), re.MULTILINE)
     )
@@ -116,8 +116,8 @@ def test_the_image_has_what_is_locked_and_no_tools(image: Path) -> None:
     assert "pytest" not in installed
 
 
-def test_the_running_stage_is_unprivileged() -> None:
-    """The last stage copies the build, is no root, and starts the server."""
+def test_the_last_stage_is_unprivileged() -> None:
+    """The last stage copies the build, does not run as root, and starts the server."""
     stage = DOCKERFILE.rpartition("\nFROM ")[2]
     assert f"COPY --from=build {PREFIX} {PREFIX}" in stage
     assert re.search(r"^USER 65532:65532$", stage, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What the documents say is true: commands, links, and the names of things."""
+"""The documents are correct: their commands, links and names exist."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-def test_the_readme_shows_the_commands_of_the_demonstration() -> None:
-    """`make demo` runs exactly what the README tells people to type, in that order."""
+def test_the_readme_shows_the_commands_of_make_demo() -> None:
+    """`make demo` runs exactly the commands of the README's section "Try it", in the same order."""
     shown = re.findall(r"^kubectl .*$", README.partition("## Try it")[2].partition("## Use it")[0], re.MULTILINE)
     assert shown == [step.command for step in steps.STEPS]
 
 
-def test_the_readme_names_its_test_command() -> None:
-    """The CI script takes the command from here, so it has to be the one that runs everything."""
+def test_the_readme_names_the_test_command() -> None:
+    """The README marks `make test` as the command that runs all tests; the CI script reads it from there."""
     block = README.partition("<!-- test-command -->")[2].partition("```sh\n")[2].partition("```")[0]
     assert block.strip() == "make test"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_exist(document: Path) -> None:
     """Each relative link of a document is a file or folder of the repository."""
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
@@ -38,12 +38,12 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("file", generate.FILES, ids=lambda file: file.path.name)
 def test_generated_files_are_up_to_date(file: generate.Generated) -> None:
-    """What the code makes is what the repository holds; `make generate` mends it."""
+    """Each generated file equals what the code generates; `make generate` repairs a difference."""
     assert file.path.read_text(encoding="utf-8") == file.make()
 
 
-def test_an_outdated_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The check fails where a file differs, and shows the difference."""
+def test_an_outdated_file_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The check fails if a file differs from its generated contents, and prints the difference."""
     path = generate.ROOT / "deploy" / "manifests" / "webhooks.yaml"
     changed = tmp_path / "webhooks.yaml"
     changed.write_text(path.read_text().replace("timeoutSeconds: 5", "timeoutSeconds: 7"))
@@ -54,8 +54,8 @@ def test_an_outdated_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "+  timeoutSeconds: 5" in printed
 
 
-def test_nothing_names_this_machine() -> None:
-    """No tracked file holds an absolute path of somebody's home or work folder."""
+def test_no_file_has_a_path_of_a_machine() -> None:
+    """No tracked file contains an absolute path of a home folder."""
     listed = subprocess.run(
         ["git", "grep", "-nE", r"(^|[^A-Za-z0-9_.])/(home|root|Users)/[a-z]"],
         cwd=ROOT,
@@ -67,7 +67,7 @@ def test_nothing_names_this_machine() -> None:
 
 
 def result(stdout: str = "", stderr: str = "", code: int = 0) -> Result:
-    """Make the result of a command."""
+    """Return the result of a command."""
     return Result(("kubectl",), code, stdout, stderr)
 
 
@@ -96,8 +96,8 @@ HEX = "0" * 64
         (steps.lists_one_run, result(code=1), "exit code 1"),
     ],
 )  # fmt: skip
-def test_the_demonstration_notices_what_is_wrong(check: object, given: Result, problem: str) -> None:
-    """Each check of a step passes on what is described and fails on anything else."""
+def test_the_checks_of_the_demo_find_problems(check: object, given: Result, problem: str) -> None:
+    """The check of each step of `make demo` accepts the described result and rejects any other."""
     assert callable(check)
-    said = check(given)
-    assert (problem in said) if problem else said == ""
+    found = check(given)
+    assert (problem in found) if problem else found == ""

@@ -1,4 +1,4 @@
-"""Several Valkeys that belong together: a primary with a replica and a Sentinel, and a Cluster."""
+"""Valkeys that form a group: a primary with a replica and a Sentinel, and a Cluster."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.valkey import AppendOnly, Valkey
 
 @dataclass(frozen=True, slots=True)
 class Sentinels:
-    """A primary, its replica, and a Sentinel that watches them.
+    """A primary, its replica, and a Sentinel that monitors them.
 
     Attributes:
-        url: Of whoever is the primary.
-        primary: The one at the start.
-        replica: The other.
+        url: URL by which clients find the present primary.
+        primary: The server that is primary at the start.
+        replica: The server that is replica at the start.
     """
 
     url: str
@@ -31,7 +31,7 @@ class Sentinels:
 
 @contextmanager
 def replicated(folder: Path) -> Iterator[tuple[Valkey, Valkey]]:
-    """Start a primary and a replica that has all it has."""
+    """Start a primary and a replica that has copied all its data."""
     with ExitStack() as stack:
         primary = stack.enter_context(Valkey.start(folder / "primary"))
         follow = (f"replicaof 127.0.0.1 {primary.port}", "repl-ping-replica-period 1")
@@ -62,7 +62,7 @@ def sentinels(folder: Path) -> Iterator[Sentinels]:
 def cluster(
     folder: Path, *, appendonly: AppendOnly | None = "everysec", config: Sequence[str] = ()
 ) -> Iterator[tuple[str, list[Valkey]]]:
-    """Start three servers that make a Cluster without replicas: the URL, and the servers."""
+    """Start three servers that form a Cluster without replicas; yield the URL and the servers."""
     lines = ("cluster-enabled yes", "cluster-node-timeout 2000", *config)
     with ExitStack() as stack:
         nodes = [

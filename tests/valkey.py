@@ -1,4 +1,4 @@
-"""A real Valkey of one's own: started, frozen, killed and restarted with what it kept."""
+"""A real Valkey for one test: start, freeze, kill, and restart it with the data that it kept."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ AppendOnly = Literal["everysec", "always"]
 _HOST = "127.0.0.1"
 _PROBE_SECONDS = 1.0
 _SOCKET_PATH_BYTES = 103
-"""A unix socket's path is no longer than that on macOS, and 4 bytes more on Linux: unix(7)."""
+"""The longest path of a unix socket on macOS; Linux allows 4 bytes more: unix(7)."""
 
 
 class Valkey:
-    """A Valkey server with its folder; or a Redis, if `ROLLONCE_TEST_VALKEY` names the executable of one.
+    """A Valkey server with its folder; or a Redis, if `ROLLONCE_TEST_VALKEY` is the path of its executable.
 
-    Begin with `Valkey.start`; use it as a context manager, or call `stop`. It ends when this process ends, in any way.
+    Begin with `Valkey.start`; use it as a context manager, or call `stop`. It always ends when this process ends.
 
     Attributes:
-        folder: With its configuration, its log and what it keeps.
-        url: For clients: `redis://…`, `rediss://…` or `unix://…`.
-        port: The port of loopback, or None on a unix socket. With TLS, the one behind the TLS.
-        process: For its log, its process id and its exit code.
+        folder: Folder with its configuration, log and data.
+        url: URL for clients: `redis://…`, `rediss://…` or `unix://…`.
+        port: Port on loopback, or None on a unix socket. With TLS, the plain-text port behind the TLS proxy.
+        process: The process, with its log, process id and exit code.
     """
 
     def __init__(self, folder: Path, url: str, port: int | None, processes: Sequence[ManagedProcess]) -> None:
@@ -62,18 +62,18 @@ class Valkey:
         """Start a server and wait until it answers.
 
         Args:
-            folder: Its own; what is kept there by an earlier one is loaded.
-            appendonly: When the append-only file is synchronized, or None for no persistence at all.
-            config: More lines of configuration, such as `cluster-enabled yes`; a later line counts more than ours.
-            args: More arguments, such as `--sentinel`.
-            port: On loopback; a free one if None.
+            folder: Folder of this server; data that an earlier server kept there is loaded.
+            appendonly: When the append-only file is synchronized, or None for no persistence.
+            config: Further lines of configuration, such as `cluster-enabled yes`; later lines override earlier ones.
+            args: Further arguments, such as `--sentinel`.
+            port: Port on loopback; a free one if None.
             unix_socket: Listen on a socket in the folder, and on no port.
-            tls: Be reached through TLS with a certificate of an own authority, in `folder/pki/valkey-ca.crt`.
-            password: Demanded from every client.
+            tls: Serve TLS with a certificate of a new CA, which is stored in `folder/pki/valkey-ca.crt`.
+            password: Password that every client must send.
 
         Raises:
             ControlPlaneError: The folder's path is too long for a socket in it.
-            ProcessError: It did not become ready; with the end of its log.
+            ProcessError: It did not become ready; the message has the end of its log.
         """
         folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,8 +105,8 @@ class Valkey:
         if tls:
             if port is None:
                 raise ControlPlaneError("TLS is for a port, not for a unix socket: choose one of the two")
-            front, url = _tls_front(folder, port, secret)
-            processes.append(front)
+            proxy, url = _tls_proxy(folder, port, secret)
+            processes.append(proxy)
         running = cls(folder, url, port, processes)
         try:
             for process in processes:
@@ -117,23 +117,23 @@ class Valkey:
         return running
 
     def freeze(self) -> None:
-        """Stop the server in its tracks: connections stay, answers do not come."""
+        """Stop the server by SIGSTOP: connections stay open and get no answer."""
         self.process.freeze()
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """Let a frozen server continue."""
         self.process.thaw()
 
     def kill(self) -> None:
-        """End the server as `kill -9` does."""
+        """End the server by SIGKILL."""
         self.process.kill()
 
     def restart(self) -> None:
-        """Kill the server if it runs, start it at the same place with what it kept, and wait until it answers."""
+        """Kill the server if it runs, start it on the same address with the data it kept, and wait until it answers."""
         self.process.restart()
 
     def stop(self) -> None:
-        """End the server orderly, frozen or not; its files stay. Can be called twice."""
+        """End the server in the regular way, also a frozen one; its files stay. It can be called twice."""
         for process in reversed(self._processes):
             process.terminate()
 
@@ -141,7 +141,7 @@ class Valkey:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
 
@@ -166,8 +166,8 @@ def _socket_path(folder: Path) -> Path:
     return path
 
 
-def _tls_front(folder: Path, port: int, secret: str) -> tuple[ManagedProcess, str]:
-    """Return a process that ends TLS in front of the server, and its URL; the wheel's server has no TLS of its own."""
+def _tls_proxy(folder: Path, port: int, secret: str) -> tuple[ManagedProcess, str]:
+    """Return a process that terminates TLS in front of the server, and its URL; the packaged server has no TLS."""
     authority = Authority.create(folder / "pki", "valkey-ca")
     pair = authority.issue("valkey", common_name="valkey", hosts=("localhost", _HOST))
     front_port = free_ports(1)[0]

@@ -1,40 +1,92 @@
-"""The composition root: which webhooks there are, and which programs."""
+"""The composition root: settings, webhooks, rules and programs made from the list of features."""
 
 from __future__ import annotations
 
-from webhook.admission.registration import Registration
-from webhook.config import Values
-from webhook.hooks import checksums
-from webhook.hooks.checksums.registration import registrations as checksum_registrations
-from webhook.hooks.dedupe.registration import REGISTRATIONS as DEDUPE_REGISTRATIONS
-from webhook.programs.controller import control
-from webhook.programs.process import run
-from webhook.programs.serve import serve
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from webhook.admission.registration import Registration, RegistrationOptions
+from webhook.feature import Feature
+from webhook.kube.rbac import AccessOptions, ProgramRules
+from webhook.runtime import options
+from webhook.runtime.settings import Setting, Settings, SettingsCatalogue
 
 
-def registrations(*, controller: str = "", listed: tuple[str, ...] = ()) -> tuple[Registration, ...]:
-    """Return every webhook that the API server is to be told of.
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything that is made by going through the features.
 
-    Args:
-        controller: The user name of our controller's ServiceAccount.
-        listed: The namespaces of the operator's list of checksums.
+    Attributes:
+        features: The features; their webhooks are registered and called in this order.
     """
-    return checksum_registrations(checksums.RESOURCES, controller=controller, listed=listed) + DEDUPE_REGISTRATIONS
 
+    features: tuple[Feature[Any], ...]
 
-def run_server(values: Values) -> None:
-    """Run `rollonce serve` until it is told to stop.
+    @property
+    def server_settings(self) -> tuple[Setting[Any], ...]:
+        """The settings of `rollonce serve`, each once."""
+        own = (setting for feature in self.features for setting in feature.server_settings)
+        return tuple(dict.fromkeys((*options.SERVER, *own)))
 
-    Raises:
-        ConfigurationError: A setting cannot work here.
-    """
-    run(values, serve, name="serve")
+    @property
+    def controller_settings(self) -> tuple[Setting[Any], ...]:
+        """The settings of `rollonce controller`, each once."""
+        own = (setting for feature in self.features for setting in feature.controller_settings)
+        return tuple(dict.fromkeys((*options.CONTROLLER, *own)))
 
+    @property
+    def catalogue(self) -> SettingsCatalogue:
+        """All settings of both programs: one settings file serves both."""
+        settings = dict.fromkeys((*self.server_settings, *self.controller_settings))
+        structured = frozenset(key for feature in self.features for key in feature.structured_settings)
+        return SettingsCatalogue(tuple(settings), structured)
 
-def run_controller(values: Values) -> None:
-    """Run `rollonce controller` until it is told to stop.
+    def resolve(self, flags: Mapping[str, str | None], *, config: Path | None) -> Settings:
+        """Return the value of each setting.
 
-    Raises:
-        ConfigurationError: A setting cannot work here.
-    """
-    run(values, control, name="controller")
+        Args:
+            flags: The values given on the command line, by `Setting.parameter`.
+            config: The settings file, if one was given.
+
+        Raises:
+            ConfigurationError: A value is wrong.
+        """
+        return self.catalogue.resolve(flags, config=config)
+
+    def registrations(self, options: RegistrationOptions) -> tuple[Registration, ...]:
+        """Return the registrations of all webhooks, in the order in which mutating ones are called."""
+        return tuple(webhook.registration for feature in self.features for webhook in feature.webhooks(options))
+
+    def access_rules(self, access: AccessOptions) -> ProgramRules:
+        """Return the RBAC rules that the programs need in a namespace that is served."""
+        rules = [feature.rules(access) for feature in self.features]
+        return ProgramRules(
+            server=tuple(rule for one in rules for rule in one.server),
+            controller=tuple(rule for one in rules for rule in one.controller),
+        )
+
+    def serve(self, settings: Settings) -> None:
+        """Run `rollonce serve` until it is asked to stop.
+
+        Raises:
+            ConfigurationError: A setting cannot work here.
+        """
+        # Imported here, because other commands need not load the programs.
+        from webhook.programs.process import run  # noqa: PLC0415
+        from webhook.programs.serve import serve  # noqa: PLC0415
+
+        run(settings, partial(serve, features=self.features), name="serve")
+
+    def control(self, settings: Settings) -> None:
+        """Run `rollonce controller` until it is asked to stop.
+
+        Raises:
+            ConfigurationError: A setting cannot work here.
+        """
+        from webhook.programs.controller import control  # noqa: PLC0415
+        from webhook.programs.process import run  # noqa: PLC0415
+
+        run(settings, partial(control, features=self.features), name="controller")

@@ -1,92 +1,99 @@
-"""The command line: `rollonce serve`, and what people and scripts ask.
+"""The command line: `rollonce serve`, `rollonce controller`, and the commands of the features.
 
-What goes wrong on purpose ends as one line on standard error and an exit code: 2 where the command line or a setting is
-wrong, 1 for everything else, 130 for Ctrl-C. A command is loaded when it is called, since the clients of
-Kubernetes and Redis alone take half a second.
+An expected failure is one line on standard error and an exit code: 2 if the command line or a setting is wrong, 1 for
+everything else, 130 for Ctrl-C. A command is loaded when it is called, because the clients of Kubernetes and Redis take
+half a second to load.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import click
 
+from webhook.app import Application
 from webhook.errors import ConfigurationError, RollonceError
+from webhook.feature import Command, Feature
+from webhook.features import FEATURES
 
 FAILURE_EXIT: Final = 1
 USAGE_EXIT: Final = 2
 INTERRUPT_EXIT: Final = 130
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A command that has not been loaded.
-
-    Attributes:
-        module: Where it is, below `webhook.commands`; the command has the name that it is called by there.
-        help: Its line in the list of commands.
-    """
-
-    module: str
-    help: str
-
-
-COMMANDS: Final = {
-    "serve": Entry("serve", "Serve admission reviews over TLS."),
-    "controller": Entry("controller", "Roll workloads, confirm runs, rotate certificates."),
-    "certs": Entry("certs", "Look at certificates, and have them replaced."),
-    "checksums": Entry("checksums", "Ask who is opted in and stale; stop using checksums."),
-    "render": Entry("render", "Put checksums into the manifests on standard input."),
-    "runs": Entry("runs", "Ask which delivery became which run, and free deliveries."),
-    "rbac": Entry("rbac", "Print the Roles for what is served."),
-    "webhooks": Entry("webhooks", "Print the webhook configurations."),
-}
+#: The commands that go through all features. Each module defines a function that returns the command.
+COMMON: Final = (
+    Command("serve", "webhook.commands.serve", "Serve admission reviews over TLS."),
+    Command("controller", "webhook.commands.serve", "Roll workloads, confirm runs, rotate certificates."),
+    Command("rbac", "webhook.commands.rbac", "Print the Roles for namespaces that are served."),
+    Command("webhooks", "webhook.commands.webhooks", "Print the webhook configurations."),
+)
 
 
 class LazyGroup(click.Group):
-    """A group that loads a command when it is called, and lists commands without loading them."""
+    """A group that loads a command when it is called, and lists commands without loading them.
+
+    Args:
+        application: Given to the commands that go through all features.
+        arguments: As of `click.Group`.
+    """
+
+    def __init__(self, application: Application, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        own = (command for feature in application.features for command in feature.commands)
+        self._application = application
+        self._declared = {command.name: command for command in (*COMMON, *own)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Name the commands in the order in which they are declared."""
-        return list(COMMANDS)
+        """Return the names of the commands."""
+        return list(self._declared)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
         """Load a command."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
+        declared = self._declared.get(cmd_name)
+        if declared is None:
             return None
-        command = getattr(importlib.import_module(f"webhook.commands.{entry.module}"), cmd_name)
-        assert isinstance(command, click.Command)  # noqa: S101 - a name in the table above that leads elsewhere
+        found = getattr(importlib.import_module(declared.module), cmd_name)
+        command = found if isinstance(found, click.Command) else found(self._application)
+        assert isinstance(command, click.Command)  # noqa: S101 - a declaration that leads elsewhere is a defect
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """Write the list of commands."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+            formatter.write_dl([(command.name, command.help) for command in self._declared.values()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="rollonce", prog_name="rollonce")
-def cli() -> None:
-    """One rollout for each change of configuration, one run for each delivery."""
+def command_line(application: Application) -> click.Group:
+    """Return the root command with all commands of an application."""
+    group = LazyGroup(
+        application,
+        name="rollonce",
+        help="One rollout for each change of configuration, one run for each delivery.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    return click.version_option(package_name="rollonce", prog_name="rollonce")(group)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, features: Sequence[Feature[Any]] = FEATURES) -> None:
     """Run the command line and exit.
 
     Args:
-        arguments: Without the program's name; by default the process's own.
+        arguments: Without the program's name; those of the process by default.
+        features: What the commands go through.
     """
-    sys.exit(run(arguments))
+    sys.exit(run(arguments, features))
 
 
-def run(arguments: list[str] | None = None) -> int:
+def run(arguments: list[str] | None = None, features: Sequence[Feature[Any]] = FEATURES) -> int:
     """Run the command line and return its exit code."""
+    application = Application(tuple(features))
     try:
-        result = cli.main(args=arguments, prog_name="rollonce", standalone_mode=False)
+        result = command_line(application).main(
+            args=arguments, prog_name="rollonce", standalone_mode=False, obj=application
+        )
     except ConfigurationError as error:
         return _fail(str(error), USAGE_EXIT)
     except RollonceError as error:
@@ -97,7 +104,7 @@ def run(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPT_EXIT
     except BrokenPipeError:
-        # Whoever read our output has enough; a second failure at the interpreter's exit would say nothing new.
+        # The reader of the output has stopped; a second failure at the interpreter's exit would add nothing.
         sys.stderr.close()
         return FAILURE_EXIT
     return result if isinstance(result, int) else 0

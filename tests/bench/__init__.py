@@ -1,1 +1,1 @@
-"""Measurements: each prints figures and judges nothing. `python -m tests.bench NAME`."""
+"""Measurements: each prints figures and has no pass or fail. `python -m tests.bench NAME`."""

@@ -1,4 +1,4 @@
-"""`python -m tests.bench NAME [ARGUMENTS]`; without a name it lists what can be measured."""
+"""`python -m tests.bench NAME [ARGUMENTS]`; without a name it lists the measurements."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How fast reviews are answered: `python -m tests.bench admission [SECONDS]`.
+"""The rate and latency of reviews: `python -m tests.bench admission [SECONDS]`.
 
 One server process, called directly over TLS by keep-alive connections of this process, with a real API server and a
-real Valkey behind it. CPU seconds are the server's own, from the operating system.
+real Valkey behind it. CPU seconds are those of the server process, as reported by the operating system.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ONE_BATCH = 20_000
 
 
 def review(kind: str, group: str, obj: dict[str, Any], *, old: dict[str, Any] | None = None) -> bytes:
-    """Write a review as the API server does."""
+    """Return a review as the API server sends it."""
     document = {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -47,7 +47,7 @@ def review(kind: str, group: str, obj: dict[str, Any], *, old: dict[str, Any] | 
 
 
 def large_deployment(*, secrets: str, configmaps: str = "") -> dict[str, Any]:
-    """Make a Deployment of about 10 KB, so that a review with its old version has about 20."""
+    """Return a Deployment of about 10 KB, so that a review with its old version has about 20 KB."""
     made = deployment(secrets=secrets, configmaps=configmaps)
     container = made["spec"]["template"]["spec"]["containers"][0]
     container["env"] = [{"name": f"VARIABLE_{number}", "value": "x" * 40} for number in range(110)]
@@ -56,19 +56,19 @@ def large_deployment(*, secrets: str, configmaps: str = "") -> dict[str, Any]:
 
 
 def unchanged(_: int) -> list[bytes]:
-    """An update of a Deployment that named nothing: the cost of HTTP, TLS, decoding and deciding."""
+    """Return an update of a Deployment without opt-in: the cost of HTTP, TLS, decoding and deciding."""
     made = large_deployment(secrets="")
     return [request("/mutate/deployments", review("Deployment", "apps", made, old=made))]
 
 
 def with_reads(_: int) -> list[bytes]:
-    """An update of a Deployment with a Secret and a ConfigMap: the same and two live reads."""
+    """Return an update of a Deployment with a Secret and a ConfigMap: the same, with two live reads."""
     made = large_deployment(secrets="database", configmaps="settings")
     return [request("/mutate/deployments", review("Deployment", "apps", made, old=made))]
 
 
 def new_runs(connection: int) -> list[bytes]:
-    """Creates of runs, each of another delivery: a reservation in Redis."""
+    """Return creates of runs, each of another delivery: each makes a reservation in Redis."""
     requests = []
     for number in range(_ONE_BATCH):
         made = run(f"{connection}-{uuid.uuid4()}", name=f"run-{connection}-{number}")
@@ -79,7 +79,7 @@ def new_runs(connection: int) -> list[bytes]:
     return requests
 
 
-CASES: dict[str, Callable[[int], list[bytes]]] = {
+SCENARIOS: dict[str, Callable[[int], list[bytes]]] = {
     "Deployment, nothing to read (21 KB)": unchanged,
     "Deployment, two live reads (21 KB)": with_reads,
     "OrchestrationRun, new delivery": new_runs,
@@ -87,7 +87,7 @@ CASES: dict[str, Callable[[int], list[bytes]]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Measure each case and print a table."""
+    """Measure each scenario and print a table."""
     seconds = float(arguments[0]) if arguments else 5.0
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -97,11 +97,12 @@ def main(arguments: list[str]) -> int:
     ):
         plane.apply([secret("database", password="x"), config_map("settings", a="b")], namespace="default")
         replica = installation.replicas[0]
-        plane.wait_for(lambda: replica.metric("rollonce_dedupe_doubted_buckets") == 0, what="the store to be whole")
+        plane.wait_for(lambda: replica.metric("rollonce_dedupe_unsynced_buckets") == 0, what="the store to be synced")
         print(
-            f"{'case':40} {'connections':>11} {'requests/s':>11} {'per CPU s':>10} {'p50 ms':>8} {'p99 ms':>8} failed"
+            f"{'scenario':40} {'connections':>11} {'requests/s':>11} {'per CPU s':>10}"
+            f" {'p50 ms':>8} {'p99 ms':>8} failed"
         )
-        for name, make in CASES.items():
+        for name, make in SCENARIOS.items():
             for connections in _CONNECTIONS:
                 requests = [make(connection) for connection in range(connections)]
                 print(f"{name:40} {connections:11} {_measure(requests, installation, seconds)}")

@@ -1,11 +1,12 @@
-"""What a decision on a create costs, and what a record takes in memory.
+"""The cost of a decision on a create, and the memory of a record.
 
     python -m tests.bench decisions [--decisions N] [--writers N]
     python -m tests.bench decisions --records N
 
-The first form measures a serving process's share: a review comes in as bytes and goes out as bytes, with a real Valkey
-beside. Decisions a second and core are counted by the CPU time of this process, so that neither Valkey nor whatever
-else the machine does takes part. The second form fills a Valkey with records and says what one takes.
+The first form measures what a serving process does for a create, from the bytes of the review to the bytes of the
+answer, with a real Valkey. Decisions per second and core are counted by the CPU time of this process, so that neither
+Valkey nor other processes of the machine count. The second form fills a Valkey with records and prints the memory of
+one record.
 """
 
 from __future__ import annotations
@@ -27,25 +28,29 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from tests.valkey import Valkey
-from tests.webhook.hooks.dedupe.world import Storage, make_run
-from webhook.admission.deadline import Deadline
-from webhook.clients.redis import RedisClient, parse_url
-from webhook.hooks import dedupe
-from webhook.hooks.dedupe.core.key import BUCKETS, DeliveryKey, mark_key
-from webhook.hooks.dedupe.core.record import NO_REQUEST, Record, State, encode, request_token
-from webhook.hooks.dedupe.registration import VALIDATE_PATH
-from webhook.hooks.dedupe.store import RESERVE
+from tests.webhook.dedupe.world import Storage, make_run
+from webhook.dedupe.core.identity import BUCKETS, DeliveryKey, mark_key
+from webhook.dedupe.core.record import NO_REQUEST, Record, State, encode, request_token
+from webhook.dedupe.feature import VALIDATE
+from webhook.dedupe.metrics import DedupeMetrics
+from webhook.dedupe.settings import DedupeSettings
+from webhook.dedupe.store import RESERVE
+from webhook.dedupe.wiring import Deduplication
+from webhook.runtime.clock import Clock
+from webhook.runtime.deadline import Deadline
+from webhook.store.client import RedisClient
+from webhook.store.url import parse_url
 
 _BATCH = 1000
 _DAY_MS = 86_400_000
 _STEADY = 5
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _NOISE_BYTES = 65_536
 _NAME_LENGTHS = (24, 63)
 
 
 def main(arguments: list[str]) -> None:
-    """Measure what the arguments say, and print it."""
+    """Measure as the arguments say, and print the result."""
     parser = argparse.ArgumentParser(prog="decisions")
     parser.add_argument("--decisions", type=int, default=10_000)
     parser.add_argument("--writers", type=int, default=32)
@@ -65,7 +70,7 @@ def main(arguments: list[str]) -> None:
 
 
 def record_bytes(url: str, count: int, length: int, state: State) -> float:
-    """Fill a server as the webhook does, and return the memory that each record takes, all counted."""
+    """Fill a server as the webhook does, and return the memory of each record, with everything included."""
     client: Any = redis.Redis.from_url(url)
 
     def reserve(number: int, pipe: Any) -> None:
@@ -92,19 +97,19 @@ def record_bytes(url: str, count: int, length: int, state: State) -> float:
 
 
 def settled_bytes(client: Any) -> float:
-    """Return the memory in use once scripts are forgotten and tables have grown."""
+    """Return the memory in use after scripts were removed and the server has finished to resize its tables."""
     client.script_flush()
     last, same = 0, 0
     while same < _STEADY:
         now = client.info("memory")["used_memory"]
         same = same + 1 if abs(now - last) < _NOISE_BYTES else 0
         last = now
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     return float(last)
 
 
 def reviews(count: int) -> list[bytes]:
-    """Reviews of creates, each of a delivery of its own, as the API server sends them."""
+    """Return reviews of creates, each of another delivery, as the API server sends them."""
     made = []
     for number in range(count):
         run = make_run(f"nightly-{number}", uid=str(uuid.uuid4()), created=time.time(), delivery_id=str(uuid.uuid4()))
@@ -123,42 +128,41 @@ def reviews(count: int) -> list[bytes]:
 
 
 async def decisions(url: str, count: int, writers: int) -> None:
-    """Decide creates one after the other and side by side, and print how fast."""
+    """Decide creates one after the other and concurrently, and print the rates."""
     client = RedisClient(parse_url(url))
-    store = dedupe.Store(client)
-    hooks = dedupe.hooks(
-        dedupe.DedupeSettings(),
+    deduplication = Deduplication(
+        DedupeSettings(),
         Storage(),
-        store,
-        clock=time.time,
-        monotonic=time.monotonic,
+        client,
+        clock=Clock(),
         log=structlog.get_logger(),
-        metrics=dedupe.DedupeMetrics(CollectorRegistry()),
+        metrics=DedupeMetrics(CollectorRegistry()),
     )
-    hook = next(hook for hook in hooks if hook.path == VALIDATE_PATH)
-    await store.declare_new(soon())
+    endpoint = VALIDATE.bind(deduplication.handlers)
+    await deduplication.store.declare_new(soon())
     for body in reviews(500):
-        assert (await hook.answer(body, soon())).outcome == "allowed"
-    alone = []
+        assert (await endpoint.answer(body, soon())).outcome == "allowed"
+    latencies = []
     for body in reviews(count // 4):
         began = time.perf_counter()
-        assert (await hook.answer(body, soon())).outcome == "allowed"
-        alone.append(time.perf_counter() - began)
+        assert (await endpoint.answer(body, soon())).outcome == "allowed"
+        latencies.append(time.perf_counter() - began)
     waiting = iter(reviews(count))
 
     async def write() -> None:
         for body in waiting:
-            assert (await hook.answer(body, soon())).outcome == "allowed"
+            assert (await endpoint.answer(body, soon())).outcome == "allowed"
 
     wall, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(write() for _ in range(writers)))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     await client.close()
-    p50, p99 = statistics.median(alone), statistics.quantiles(alone, n=100)[98]
-    print(f"one connection: p50 {p50 * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms, {len(alone) / sum(alone):.0f} decisions/s")
+    p50, p99 = statistics.median(latencies), statistics.quantiles(latencies, n=100)[98]
+    rate = len(latencies) / sum(latencies)
+    print(f"one connection: p50 {p50 * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms, {rate:.0f} decisions/s")
     print(f"{writers} writers: {count / cpu:.0f} decisions/s a core, {count / wall:.0f} decisions/s as it went")
 
 
 def soon() -> Deadline:
-    """The time that the API server gives."""
+    """Return a deadline as the API server sets it."""
     return Deadline.after(10, time.monotonic)

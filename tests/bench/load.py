@@ -1,6 +1,6 @@
-"""A load generator: so many keep-alive connections over TLS, each sending its next request when it has its answer.
+"""A load generator: keep-alive connections over TLS, each of which sends its next request after each answer.
 
-It writes prepared bytes and looks only for the end of the answer, so that it costs less than what it measures.
+It sends prepared bytes and only searches for the end of the answer, so that it uses less CPU time than the server.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _LENGTH = b"content-length:"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a run of the generator saw.
+    """The result of one measurement.
 
     Attributes:
-        seconds: How long it took.
-        latencies: Of each request, in seconds, sorted.
-        failed: Answers with another status than 200.
+        seconds: Duration of the measurement.
+        latencies: Latency of each request, in seconds, sorted.
+        failed: Number of answers with another status than 200.
     """
 
     seconds: float
@@ -31,16 +31,16 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return len(self.latencies) / self.seconds
 
     def quantile(self, share: float) -> float:
-        """The latency that this share of the requests did not exceed, in milliseconds."""
+        """Return the latency that this share of the requests did not exceed, in milliseconds."""
         return 1000 * self.latencies[min(len(self.latencies) - 1, int(share * len(self.latencies)))]
 
 
 def request(path: str, body: bytes) -> bytes:
-    """Write a POST of JSON."""
+    """Return a POST request with a JSON body."""
     head = (
         f"POST {path}?timeout=10s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -52,7 +52,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, requests: list[bytes], until: float) -> None:
         self._requests = requests
         self._until = until
-        self._turn = 0
+        self._sent = 0
         self._received = b""
         self._sent_at = 0.0
         self.latencies: list[float] = []
@@ -60,7 +60,7 @@ class _Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none by inheritance, only by what they can.
+        # uvloop's transports do not inherit from asyncio.Transport, but have its methods.
         self._transport = cast("asyncio.Transport", transport)
         self._send()
 
@@ -89,8 +89,8 @@ class _Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         self._sent_at = time.perf_counter()
-        self._transport.write(self._requests[self._turn % len(self._requests)])
-        self._turn += 1
+        self._transport.write(self._requests[self._sent % len(self._requests)])
+        self._sent += 1
 
 
 async def generate(
@@ -99,18 +99,18 @@ async def generate(
     """Send requests for some time.
 
     Args:
-        port: Of the server.
-        trust: What its certificate is verified by.
-        requests: For each connection the requests that it sends, in turn.
-        seconds: For how long.
-        host: Of the server.
+        port: Port of the server.
+        trust: TLS context that verifies the server's certificate.
+        requests: For each connection, the requests that it sends in turn.
+        seconds: Duration.
+        host: Host of the server.
     """
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
     connections = []
-    for own in requests:
+    for of_connection in requests:
         _, connection = await loop.create_connection(
-            lambda own=own: _Connection(own, started + seconds),  # type: ignore[misc]  # mypy cannot infer it
+            lambda of_connection=of_connection: _Connection(of_connection, started + seconds),  # type: ignore[misc]  # mypy cannot infer it
             host,
             port,
             ssl=trust,

@@ -1,1 +1,1 @@
-"""Tests of the certificates."""
+"""Tests of the package `certs`."""

@@ -1,4 +1,4 @@
-"""The real API server, as `certs` calls it, and webhook configurations in it."""
+"""The real API server, as `certs` calls it, and webhook configurations for it."""
 
 import base64
 import ssl
@@ -19,9 +19,13 @@ GROUP = "admissionregistration.k8s.io/v1"
 
 @dataclass
 class RealApi:
-    """`certs.api.KubernetesApi` by aiohttp.
+    """`certs.api.CertificateApi` by aiohttp.
 
-    `before` is run ahead of each call with its method and path: what others do in between can be put there.
+    Attributes:
+        session: The connections.
+        url: The API server.
+        calls: Method and path of each call.
+        before: Called with method and path before each call; a test does there what others do in between.
     """
 
     session: aiohttp.ClientSession
@@ -34,7 +38,7 @@ class RealApi:
         return await self._call("GET", path, None, "application/json")
 
     async def request(self, method: str, path: str, body: bytes, content_type: str) -> tuple[int, bytes]:
-        """A write."""
+        """Write."""
         return await self._call(method, path, body, content_type)
 
     async def _call(self, method: str, path: str, body: bytes | None, content_type: str) -> tuple[int, bytes]:
@@ -51,7 +55,7 @@ class RealApi:
 
 @asynccontextmanager
 async def connected(plane: ControlPlane, kubeconfig: str | None = None) -> AsyncIterator[RealApi]:
-    """A connection as the administrator, or as whoever the kubeconfig is for."""
+    """Connect as the administrator, or as the user of a kubeconfig."""
     config = yaml.safe_load(kubeconfig or plane.kubeconfig.read_text())
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     authorities = base64.b64decode(cluster["certificate-authority-data"]).decode()
@@ -70,7 +74,7 @@ async def connected(plane: ControlPlane, kubeconfig: str | None = None) -> Async
 
 
 def webhook(name: str, *, client: dict[str, Any], namespace: str) -> dict[str, Any]:
-    """One entry of a configuration, called for ConfigMaps of one namespace."""
+    """Return one entry of a configuration, for ConfigMaps of one namespace."""
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
     return {
         "name": name,
@@ -81,18 +85,18 @@ def webhook(name: str, *, client: dict[str, Any], namespace: str) -> dict[str, A
         "admissionReviewVersions": ["v1"],
         "timeoutSeconds": 5,
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-        # No call is ever made: these tests are about what is written there.
+        # The API server never calls it: these tests only read what is written to the configuration.
         "matchConditions": [{"name": "never", "expression": "false"}],
     }
 
 
 def service(namespace: str, name: str = "rollonce") -> dict[str, Any]:
-    """A client configuration that names a Service."""
+    """Return a client configuration that names a Service."""
     return {"service": {"namespace": namespace, "name": name, "path": "/x"}}
 
 
 def configuration(kind: str, name: str, *webhooks: dict[str, Any], **labels: str) -> dict[str, Any]:
-    """A Mutating- or ValidatingWebhookConfiguration."""
+    """Return a MutatingWebhookConfiguration or ValidatingWebhookConfiguration."""
     metadata = {"name": name, "labels": labels}
     return {
         "apiVersion": GROUP,
@@ -103,6 +107,9 @@ def configuration(kind: str, name: str, *webhooks: dict[str, Any], **labels: str
 
 
 def bundles(plane: ControlPlane, kind: str, name: str) -> dict[str, bytes]:
-    """The caBundle of each webhook by its name, empty where there is none."""
+    """Return the caBundle of each webhook by its name; empty if there is none."""
     found = plane.get(f"{kind}webhookconfiguration", name)
-    return {one["name"]: base64.b64decode(one["clientConfig"].get("caBundle", "")) for one in found.get("webhooks", [])}
+    return {
+        entry["name"]: base64.b64decode(entry["clientConfig"].get("caBundle", ""))
+        for entry in found.get("webhooks", [])
+    }

@@ -1,4 +1,4 @@
-"""Certificates of every kind that the tests need, made on the spot."""
+"""Certificates of every type that the tests need; each call makes a new one."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -20,12 +20,12 @@ LOCAL = ServingNames("rollonce", "prod", hosts=("localhost",), addresses=(ip_add
 
 
 def authority(*, names: ServingNames = NAMES, now: datetime = NOW, lifetime: timedelta = YEAR) -> Authority:
-    """A CA."""
+    """Return a CA."""
     return new_authority(names, now=now, lifetime=lifetime)
 
 
 def pair(ca: Authority, *, names: ServingNames = NAMES, now: datetime = NOW, lifetime: timedelta = DAY) -> KeyPair:
-    """A leaf with its key."""
+    """Return a leaf with its key."""
     return issue_leaf(ca, names, now=now, lifetime=lifetime)
 
 
@@ -37,7 +37,7 @@ def foreign(
     use_rsa: bool = False,
     ca: bool | None = None,
 ) -> KeyPair:
-    """A self-signed certificate as people make them by hand, with few extensions."""
+    """Return a self-signed certificate with few extensions, as users make them by hand."""
     key = (
         rsa.generate_private_key(public_exponent=65537, key_size=2048)
         if use_rsa
@@ -59,7 +59,7 @@ def foreign(
 
 
 def stolen(ca: Authority, *alternatives: x509.GeneralName) -> KeyPair:
-    """A leaf that somebody with the CA's key makes for names of his choice."""
+    """Return a leaf for any names, as someone with a stolen CA key can make it."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
         x509.CertificateBuilder(

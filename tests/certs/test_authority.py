@@ -1,4 +1,4 @@
-"""Certificates of our making: what is in them and who believes them."""
+"""The certificates that `certs` makes: what they contain and which clients accept them."""
 
 import shutil
 import ssl
@@ -29,7 +29,7 @@ CA = authority()
 
 
 def test_an_authority_can_sign_leaves_only() -> None:
-    """Path length 0, key usage and extended key usage leave nothing else."""
+    """Path length 0, key usage and extended key usage allow nothing else."""
     extensions = CA.certificate.extensions
     constraints = extensions.get_extension_for_class(x509.BasicConstraints)
     usage = extensions.get_extension_for_class(x509.KeyUsage)
@@ -42,16 +42,15 @@ def test_an_authority_can_sign_leaves_only() -> None:
 
 
 def test_two_authorities_have_nothing_in_common() -> None:
-    """Random serials, own subjects, own keys."""
-    other = authority().certificate
-    mine = CA.certificate
-    assert mine.serial_number != other.serial_number
-    assert mine.subject != other.subject
-    assert mine.public_key() != other.public_key()
+    """Serial number, subject and key differ."""
+    first, second = CA.certificate, authority().certificate
+    assert first.serial_number != second.serial_number
+    assert first.subject != second.subject
+    assert first.public_key() != second.public_key()
 
 
 def test_validity_is_backdated_and_ends_as_asked() -> None:
-    """In UTC and whole seconds."""
+    """Times are in UTC and whole seconds."""
     moment = NOW + timedelta(microseconds=7)
     made = authority(now=moment).certificate
     assert made.not_valid_before_utc == NOW - BACKDATE
@@ -59,7 +58,7 @@ def test_validity_is_backdated_and_ends_as_asked() -> None:
 
 
 def test_a_leaf_names_the_service_and_its_issuer() -> None:
-    """Subject alternative names, serverAuth, and key identifiers that fit together."""
+    """It has subject alternative names, serverAuth, and matching key identifiers."""
     ca = authority(names=LOCAL)
     leaf = pair(ca, names=LOCAL).leaf
     extensions = leaf.extensions
@@ -75,8 +74,8 @@ def test_a_leaf_names_the_service_and_its_issuer() -> None:
     leaf.verify_directly_issued_by(ca.certificate)
 
 
-def test_a_leaf_stays_within_its_authority() -> None:
-    """At both ends."""
+def test_a_leaf_is_valid_only_while_its_authority_is() -> None:
+    """Neither before nor after."""
     short = authority(lifetime=timedelta(hours=3))
     early = issue_leaf(short, NAMES, now=NOW - timedelta(minutes=30), lifetime=YEAR).leaf
     assert early.not_valid_before_utc == short.certificate.not_valid_before_utc
@@ -84,8 +83,8 @@ def test_a_leaf_stays_within_its_authority() -> None:
 
 
 @pytest.mark.parametrize(("moment", "message"), [(NOW - DAY, "not valid before"), (NOW + 2 * YEAR, "expired")])
-def test_an_authority_out_of_its_time_signs_nothing(moment: object, message: str) -> None:
-    """A leaf by it would be believed by nobody."""
+def test_an_authority_that_is_not_valid_signs_nothing(moment: object, message: str) -> None:
+    """No client would accept its leaf."""
     with pytest.raises(ValidityError, match=message):
         issue_leaf(CA, NAMES, now=moment, lifetime=DAY)  # type: ignore[arg-type]  # parametrize is untyped
 
@@ -97,7 +96,7 @@ def test_validity_includes_both_ends() -> None:
 
 
 def test_name_constraints_forbid_other_servers() -> None:
-    """A stolen CA key cannot make a certificate for another name, nor for an address where none is permitted."""
+    """A stolen CA key cannot sign for another name, nor for an address if none is permitted."""
     bundle = bundle_of([CA.certificate])
     service = x509.DNSName(NAMES.api_server_name)
     other = x509.DNSName("kubernetes.default.svc")
@@ -111,7 +110,7 @@ def test_name_constraints_forbid_other_servers() -> None:
 
 
 def test_names_that_the_authority_forbids_are_left_out() -> None:
-    """One of them would spoil the others; a CA of another Service signs nothing for us."""
+    """One of them would make the leaf invalid; a CA of another Service signs nothing."""
     names = ServingNames("rollonce", "prod", hosts=("extra.example",), addresses=(ip_address("127.0.0.1"),))
     leaf = issue_leaf(CA, names, now=NOW, lifetime=DAY)
     check_leaf(leaf.chain, bundle_of([CA.certificate]), server_name=NAMES.api_server_name, now=NOW)
@@ -119,8 +118,8 @@ def test_names_that_the_authority_forbids_are_left_out() -> None:
         issue_leaf(CA, ServingNames("other", "place"), now=NOW, lifetime=DAY)
 
 
-def test_an_authority_knows_which_names_it_may_sign() -> None:
-    """Other names, or a CA without constraints, ask for a new CA; fewer names do not."""
+def test_names_that_an_authority_does_not_permit_require_a_new_one() -> None:
+    """So does a CA without name constraints; fewer names do not."""
     assert permits(CA.certificate, NAMES)
     assert not permits(CA.certificate, LOCAL)
     assert permits(authority(names=LOCAL).certificate, NAMES)
@@ -129,18 +128,18 @@ def test_an_authority_knows_which_names_it_may_sign() -> None:
 
 
 def test_an_authority_survives_encoding() -> None:
-    """Certificate and key."""
-    again = decode_authority(encode_certificates((CA.certificate,)), encode_key(CA.key), what="test")
-    assert again.identity == CA.identity
-    assert encode_key(again.key) == encode_key(CA.key)
+    """Certificate and key are the same after decoding."""
+    decoded = decode_authority(encode_certificates((CA.certificate,)), encode_key(CA.key), what="test")
+    assert decoded.identity == CA.identity
+    assert encode_key(decoded.key) == encode_key(CA.key)
 
 
-def test_what_is_no_authority_is_refused() -> None:
-    """Two certificates, a leaf, a certificate without extensions, an RSA key, somebody else's key."""
+def test_only_an_authority_is_decoded() -> None:
+    """Not two certificates, a leaf, a certificate without extensions, an RSA key, or the key of another CA."""
     leaf, by_hand, rsa = pair(CA), foreign(), foreign(use_rsa=True, ca=True)
-    mine = encode_certificates((CA.certificate,))
+    good = encode_certificates((CA.certificate,))
     for certificate, key in (
-        (mine + mine, encode_key(CA.key)),
+        (good + good, encode_key(CA.key)),
         (leaf.chain_pem, leaf.key_pem),
         (by_hand.chain_pem, by_hand.key_pem),
         (rsa.chain_pem, rsa.key_pem),
@@ -148,15 +147,15 @@ def test_what_is_no_authority_is_refused() -> None:
         with pytest.raises(PemError):
             decode_authority(certificate, key, what="test")
     with pytest.raises(KeyMismatchError):
-        decode_authority(mine, encode_key(authority().key), what="test")
+        decode_authority(good, encode_key(authority().key), what="test")
 
 
 @pytest.mark.parametrize("names", [NAMES, LOCAL], ids=["service", "with addresses"])
 def test_openssl_accepts_the_chain_in_strict_mode(names: ServingNames, tmp_path: Path) -> None:
-    """`openssl verify -x509_strict` for each name and address, where the program is installed."""
+    """Run `openssl verify -x509_strict` for each name and address, if the program is installed."""
     program = shutil.which("openssl")
     if program is None:
-        pytest.skip("no openssl program; test_tls.py verifies strictly by OpenSSL's library")
+        pytest.skip("there is no openssl program; test_tls.py verifies strictly by OpenSSL's library")
     ca = authority(names=names)
     leaf = pair(ca, names=names)
     (tmp_path / "ca.pem").write_bytes(encode_certificates((ca.certificate,)))
@@ -170,8 +169,8 @@ def test_openssl_accepts_the_chain_in_strict_mode(names: ServingNames, tmp_path:
         assert done.returncode == 0, done.stderr
 
 
-def test_the_library_python_uses_reads_our_bundle() -> None:
-    """The `ssl` module loads it as trust anchors."""
+def test_python_loads_a_bundle() -> None:
+    """The `ssl` module takes its certificates as trust anchors."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=bundle_of([CA.certificate, authority().certificate]).pem.decode())
     assert context.cert_store_stats()["x509_ca"] == 2

@@ -1,4 +1,4 @@
-"""The names that a serving certificate is for."""
+"""The names in a serving certificate."""
 
 import pytest
 
@@ -7,13 +7,13 @@ from certs.names import ServingNames
 
 
 def test_every_form_of_the_service_name_is_there_once() -> None:
-    """From the bare Service name to the one with the cluster domain, further hosts last."""
+    """From the Service name alone to the one with the cluster domain; further hosts are last."""
     names = ServingNames("hook", "prod", hosts=("localhost", "hook.prod"))
     assert names.dns_names == ("hook", "hook.prod", "hook.prod.svc", "hook.prod.svc.cluster.local", "localhost")
     assert names.api_server_name == "hook.prod.svc"
 
 
-def test_a_dot_at_the_end_of_the_cluster_domain_is_dropped() -> None:
+def test_a_dot_at_the_end_of_the_cluster_domain_is_removed() -> None:
     """DNS names in certificates have no root dot (RFC 5280, 4.2.1.6)."""
     assert ServingNames("hook", "prod", "example.org.").dns_names[-1] == "hook.prod.svc.example.org"
 
@@ -31,7 +31,7 @@ def test_a_dot_at_the_end_of_the_cluster_domain_is_dropped() -> None:
         ("hook", "prod", ".".join(["x" * 60] * 4)),
     ],
 )
-def test_an_illegal_name_is_refused(service: str, namespace: str, domain: str) -> None:
-    """Before a certificate is made with it."""
+def test_an_invalid_name_is_rejected(service: str, namespace: str, domain: str) -> None:
+    """No certificate can be made with it."""
     with pytest.raises(NamesError):
         ServingNames(service, namespace, domain)

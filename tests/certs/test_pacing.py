@@ -1,22 +1,26 @@
 """How loops wait."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
-from certs.pacing import SHORTEST_REST, Pace
+from certs.pacing import SHORTEST_REST, Clock, Pace
+from tests.certs.clocks import ManualClock
+from webhook.runtime.clock import Clock as SystemClock
 
 
-class Timer:
-    """A sleep that takes no time, or for ever."""
+class Timer(ManualClock):
+    """A clock whose sleeps take no time, or never end."""
 
-    def __init__(self, *, endless: bool = False) -> None:
+    def __init__(self, random: float = 1.0, *, endless: bool = False) -> None:
+        super().__init__(random=random)
         self.asked: list[float] = []
         self.endless = endless
         self.cancelled = 0
         self.begun = asyncio.Event()
 
-    async def __call__(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         self.asked.append(seconds)
         self.begun.set()
         try:
@@ -26,29 +30,29 @@ class Timer:
             raise
 
 
-@pytest.mark.parametrize(("chance", "waited"), [(0.0, 45.0), (0.5, 52.5), (1.0, 60.0)])
-async def test_a_rest_is_never_longer_than_asked(chance: float, waited: float) -> None:
-    """And not shorter than three quarters."""
-    timer = Timer()
-    await Pace(sleep=timer, chance=lambda: chance).rest(60)
+@pytest.mark.parametrize(("random", "waited"), [(0.0, 45.0), (0.5, 52.5), (1.0, 60.0)])
+async def test_a_rest_is_never_longer_than_asked(random: float, waited: float) -> None:
+    """Wait at least three quarters of the time, and at most all of it."""
+    timer = Timer(random)
+    await Pace(timer).rest(60)
     assert timer.asked == [waited]
 
 
 @pytest.mark.parametrize(
-    ("left", "chance", "waited"),
+    ("left", "random", "waited"),
     [(30.0, 0.0, 30.0), (30.0, 1.0, 40.0), (0.0, 0.0, SHORTEST_REST), (-9.0, 0.0, SHORTEST_REST), (60.0, 1.0, 60.0)],
 )
-async def test_what_is_due_is_never_looked_at_too_early(left: float, chance: float, waited: float) -> None:
-    """Nor in a hurry that would ask the API server all the time, nor later than the usual look."""
-    timer = Timer()
-    await Pace(sleep=timer, chance=lambda: chance).rest_until(left, longest=60)
+async def test_a_loop_never_wakes_before_something_is_due(left: float, random: float, waited: float) -> None:
+    """Wait at least a little, so that the API server is not called all the time, and at most until the next check."""
+    timer = Timer(random)
+    await Pace(timer).rest_until(left, longest=60)
     assert timer.asked == [waited]
 
 
 async def test_failures_in_a_row_wait_longer_each_time_up_to_a_limit() -> None:
-    """A rest, which means success, begins anew."""
+    """After a rest, which means success, the delays start again."""
     timer = Timer()
-    pace = Pace(sleep=timer, chance=lambda: 1.0)
+    pace = Pace(timer)
     for _ in range(40):
         await pace.back_off()
     assert timer.asked[:4] == [0.1, 0.2, 0.4, 0.8]
@@ -59,9 +63,9 @@ async def test_failures_in_a_row_wait_longer_each_time_up_to_a_limit() -> None:
 
 
 async def test_waking_ends_a_wait() -> None:
-    """The one under way or, where there is none, the next one."""
+    """Waking ends the present wait or, if there is none, the next one."""
     timer = Timer(endless=True)
-    pace = Pace(sleep=timer, chance=lambda: 1.0)
+    pace = Pace(timer)
     pace.wake()
     await pace.rest(60)
     waiting = asyncio.ensure_future(pace.rest(60))
@@ -71,12 +75,19 @@ async def test_waking_ends_a_wait() -> None:
     await waiting
 
 
-async def test_cancelling_a_wait_leaves_nothing_behind() -> None:
-    """Its timer is cancelled too."""
+async def test_cancelling_a_wait_leaves_no_task() -> None:
+    """The timer of the wait is cancelled too."""
     timer = Timer(endless=True)
-    waiting = asyncio.ensure_future(Pace(sleep=timer, chance=lambda: 1.0).rest(60))
+    waiting = asyncio.ensure_future(Pace(timer).rest(60))
     await timer.begun.wait()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert timer.cancelled == 1
+
+
+async def test_the_clock_of_the_programs_is_accepted() -> None:
+    """`webhook.runtime.clock.Clock` has the methods and functions of `certs.pacing.Clock`."""
+    clock: Clock = SystemClock(time=lambda: 0.0, jitter=lambda: 0.0)
+    assert clock.now() == datetime.fromtimestamp(0, UTC)
+    await Pace(clock).rest(0.001)

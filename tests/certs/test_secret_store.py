@@ -2,15 +2,14 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from certs.ca_state import CaState, Staged
 from certs.errors import ApiRefusedError, ApiUnavailableError, ConflictError, FormatError, SecretError
 from certs.secret_store import SecretStore
-from certs.state import CaState, Staged
 from tests.certs.cluster import RealApi, connected
 from tests.certs.samples import authority
 from tests.controlplane import ControlPlane
@@ -21,20 +20,13 @@ A, B = authority(), authority()
 
 
 @pytest.fixture
-async def api(plane: ControlPlane) -> AsyncIterator[RealApi]:
-    """As the administrator."""
-    async with connected(plane) as made:
-        yield made
-
-
-@pytest.fixture
 def store(api: RealApi, namespace: str) -> SecretStore:
-    """For a Secret that does not exist."""
+    """Return a store for a Secret that does not exist."""
     return SecretStore(api, namespace=namespace, name="rollonce-ca", labels={"app": "rollonce"})
 
 
-async def test_the_secret_is_made_and_changed(plane: ControlPlane, store: SecretStore, namespace: str) -> None:
-    """What is written is what is read; keys that a state does not have are removed; foreign parts stay."""
+async def test_the_secret_is_created_and_changed(plane: ControlPlane, store: SecretStore, namespace: str) -> None:
+    """A state is the same after a read; its other keys are removed; annotations of others stay."""
     missing = await store.read()
     assert (missing.state, missing.version, missing.problem) == (None, None, None)
     await store.write(CaState(A, Staged(B)), over=missing)
@@ -52,8 +44,8 @@ async def test_the_secret_is_made_and_changed(plane: ControlPlane, store: Secret
     assert "PRIVATE" not in repr(await store.read())
 
 
-async def test_whoever_starts_first_makes_it(api: RealApi, namespace: str) -> None:
-    """Of many that found nothing exactly one writes, and all read the same afterwards."""
+async def test_only_one_of_many_creates_the_secret(api: RealApi, namespace: str) -> None:
+    """Of many that found no Secret exactly one writes, and all read the same afterwards."""
     stores = [SecretStore(api, namespace=namespace, name="ca") for _ in range(8)]
     found = await asyncio.gather(*(store.read() for store in stores))
     writes = [store.write(CaState(authority()), over=missing) for store, missing in zip(stores, found, strict=True)]
@@ -64,28 +56,28 @@ async def test_whoever_starts_first_makes_it(api: RealApi, namespace: str) -> No
     assert len(signers) == 1
 
 
-async def test_a_write_on_top_of_something_else_is_a_conflict(
+async def test_a_write_over_another_version_is_a_conflict(
     plane: ControlPlane, store: SecretStore, namespace: str
 ) -> None:
-    """Changed, deleted, or deleted and made again since it was read."""
+    """The Secret was changed, deleted, or deleted and created again since it was read."""
     await store.write(CaState(A), over=await store.read())
     read = await store.read()
     await store.write(CaState(B), over=read)
-    with pytest.raises(ConflictError, match="somebody else wrote first"):
+    with pytest.raises(ConflictError, match="another writer wrote first"):
         await store.write(CaState(A), over=read)
     read = await store.read()
     plane.kubectl("delete", "secret", "rollonce-ca", f"--namespace={namespace}")
-    with pytest.raises(ConflictError, match="it is gone"):
+    with pytest.raises(ConflictError, match="it was deleted"):
         await store.write(CaState(A), over=read)
     await store.write(CaState(A), over=await store.read())
     with pytest.raises(ConflictError):
         await store.write(CaState(B), over=read)
 
 
-async def test_an_empty_secret_is_filled_and_a_damaged_one_made_anew(
+async def test_an_empty_or_damaged_secret_is_overwritten(
     plane: ControlPlane, store: SecretStore, namespace: str
 ) -> None:
-    """Both by compare-and-swap, so that no right to create is needed."""
+    """By compare-and-swap, so that no right to create is needed."""
     plane.kubectl("create", "secret", "generic", "rollonce-ca", f"--namespace={namespace}")
     empty = await store.read()
     assert empty.version
@@ -108,8 +100,8 @@ def _set(plane: ControlPlane, namespace: str, key: str, value: bytes) -> None:
     plane.kubectl("patch", "secret", "rollonce-ca", f"--namespace={namespace}", f"--patch={patch}")
 
 
-async def test_what_is_refused_is_named(plane: ControlPlane, store: SecretStore, namespace: str) -> None:
-    """An immutable Secret; no right to read; the message never has Secret data."""
+async def test_a_refused_call_is_named(plane: ControlPlane, store: SecretStore, namespace: str) -> None:
+    """An immutable Secret, and a missing right to read; the message never has Secret data."""
     await store.write(CaState(A), over=await store.read())
     plane.kubectl("patch", "secret", "rollonce-ca", f"--namespace={namespace}", '--patch={"immutable": true}')
     with pytest.raises(ApiRefusedError, match=r"updating the CA Secret .* answered 422 Invalid$") as caught:
@@ -121,15 +113,15 @@ async def test_what_is_refused_is_named(plane: ControlPlane, store: SecretStore,
             await SecretStore(stranger, namespace=namespace, name="rollonce-ca").read()
 
 
-async def test_an_api_server_that_is_not_there_is_named(api: RealApi, namespace: str) -> None:
-    """And can be tried again."""
+async def test_an_unavailable_api_server_is_an_error_of_its_own(api: RealApi, namespace: str) -> None:
+    """The caller can try again later."""
     nowhere = replace(api, url="https://127.0.0.1:1")
     with pytest.raises(ApiUnavailableError):
         await SecretStore(nowhere, namespace=namespace, name="x").read()
 
 
 async def test_times_survive(store: SecretStore) -> None:
-    """To the microsecond, with their zone."""
+    """To the microsecond, with their time zone."""
     moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     await store.write(CaState(A, Staged(B, moment)), over=await store.read())
     state = (await store.read()).state

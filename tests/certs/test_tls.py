@@ -1,9 +1,11 @@
-"""TLS reload with real servers and clients."""
+"""A change of the certificate, with real servers and clients."""
 
 import asyncio
 import os
 import socket
 import ssl
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,25 +23,25 @@ from certs.tls import ServerTls, TlsOptions, _as_file
 from tests.certs.samples import LOCAL, authority, foreign, pair
 from tests.certs.wire import client_context, connect, echo_server
 
+#: OpenSSL uses the real clock.
 NOW = datetime.now(UTC)
-"""OpenSSL goes by the real clock."""
 CA = authority(names=LOCAL, now=NOW)
 BUNDLE = bundle_of([CA.certificate])
 CLIENTS = foreign(now=NOW, ca=True)
 
 
 def leaf(ca: Authority = CA) -> KeyPair:
-    """A fresh pair for this machine."""
+    """Return a new pair for this machine."""
     return pair(ca, names=LOCAL, now=NOW)
 
 
 def der(made: KeyPair) -> bytes:
-    """The leaf as a client sees it."""
+    """Return the leaf as a client receives it."""
     return ssl.PEM_cert_to_DER_cert(made.chain_pem.decode())
 
 
 def client_pair(name: str, *, key: PrivateKey = CLIENTS.key, issuer: KeyPair = CLIENTS) -> KeyPair:
-    """A client certificate by that CA."""
+    """Return a client certificate of that CA."""
     own = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name(
         [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "o"), x509.NameAttribute(NameOID.COMMON_NAME, name)]
@@ -60,8 +62,8 @@ def client_pair(name: str, *, key: PrivateKey = CLIENTS.key, issuer: KeyPair = C
 
 
 @pytest.mark.parametrize("server_name", [*LOCAL.dns_names, "127.0.0.1"])
-async def test_a_strict_client_believes_each_name(server_name: str) -> None:
-    """With X509_STRICT, TLS 1.3, and the key never readable by others."""
+async def test_a_strict_client_accepts_each_name(server_name: str) -> None:
+    """With X509_STRICT and TLS 1.3."""
     tls = ServerTls()
     tls.load(leaf())
     async with echo_server(tls) as port:
@@ -71,8 +73,8 @@ async def test_a_strict_client_believes_each_name(server_name: str) -> None:
         await connection.close()
 
 
-async def test_a_new_pair_is_for_new_connections_and_old_ones_live_on() -> None:
-    """Across a change of the CA too."""
+async def test_a_new_pair_is_for_new_connections_and_old_ones_stay_open() -> None:
+    """Also if the CA changes."""
     first, second = leaf(), leaf(authority(names=LOCAL, now=NOW))
     tls = ServerTls()
     tls.load(first)
@@ -91,8 +93,8 @@ async def test_a_new_pair_is_for_new_connections_and_old_ones_live_on() -> None:
         await new.close()
 
 
-async def test_a_pair_that_does_not_match_leaves_the_old_one_in_service() -> None:
-    """The trap of `load_cert_chain` on a live context: every handshake after it would fail."""
+async def test_after_a_pair_that_does_not_match_the_old_one_is_served() -> None:
+    """`load_cert_chain` on a context in use would make every later handshake fail."""
     good = leaf()
     tls = ServerTls()
     tls.load(good)
@@ -104,8 +106,8 @@ async def test_a_pair_that_does_not_match_leaves_the_old_one_in_service() -> Non
         await connection.close()
 
 
-async def test_a_pair_of_another_kind_replaces_the_old_one_wholly() -> None:
-    """Loaded into one context, an RSA certificate would stay beside an ECDSA one and be offered to who prefers it."""
+async def test_a_pair_of_another_key_type_replaces_the_old_one_completely() -> None:
+    """In one context, an RSA certificate would stay beside an ECDSA one, and clients that prefer it would get it."""
     rsa, ecdsa = foreign(now=NOW, dns_names=("localhost",), use_rsa=True, ca=True), leaf()
     tls = ServerTls(TlsOptions(minimum=ssl.TLSVersion.TLSv1_2))
     tls.load(rsa)
@@ -120,19 +122,19 @@ async def test_a_pair_of_another_kind_replaces_the_old_one_wholly() -> None:
 
 
 async def test_without_a_pair_handshakes_end_with_an_alert() -> None:
-    """The server listens already; it is not ready, and says so in TLS."""
+    """The server listens already, but has no certificate."""
     tls = ServerTls()
-    assert not tls.is_loaded
+    assert tls._serving is None
     async with echo_server(tls) as port:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await connect(port, client_context(BUNDLE))
     tls.load(leaf())
-    assert tls.is_loaded
+    assert tls._serving
 
 
 @pytest.mark.parametrize("minimum", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_the_oldest_version_is_an_option(minimum: ssl.TLSVersion) -> None:
-    """A client that knows TLS 1.2 only gets in only where that is wanted."""
+    """A client that has TLS 1.2 only is accepted only if the option allows it."""
     tls = ServerTls(TlsOptions(minimum=minimum))
     tls.load(leaf())
     context = client_context(BUNDLE)
@@ -148,7 +150,7 @@ async def test_the_oldest_version_is_an_option(minimum: ssl.TLSVersion) -> None:
 
 
 async def test_a_session_is_resumed_across_a_change_of_the_pair() -> None:
-    """Its ticket belongs to the server, not to the pair."""
+    """The ticket of a session belongs to the server, not to the pair."""
     tls = ServerTls()
     tls.load(leaf())
     context = client_context(BUNDLE)
@@ -162,7 +164,7 @@ async def test_a_session_is_resumed_across_a_change_of_the_pair() -> None:
 def _session_of(
     port: int, context: ssl.SSLContext, session: ssl.SSLSession | None
 ) -> tuple[ssl.SSLSession | None, bool]:
-    """One call by a blocking client, the only kind that can resume in Python: its session, and if it was resumed."""
+    """Connect with a blocking client, which can resume a session; return its session, and whether it was resumed."""
     with (
         socket.create_connection(("127.0.0.1", port)) as plain,
         context.wrap_socket(plain, server_hostname="localhost", session=session) as wrapped,
@@ -172,8 +174,8 @@ def _session_of(
         return wrapped.session, bool(wrapped.session_reused)
 
 
-async def test_a_client_certificate_can_be_demanded() -> None:
-    """Its names reach the application; one by another CA, or none, ends in TLS."""
+async def test_a_client_certificate_can_be_required() -> None:
+    """The application reads its names; without a certificate, or with one of another CA, the handshake fails."""
     tls = ServerTls(TlsOptions(client_authorities=bundle_of(CLIENTS.chain)))
     tls.load(leaf())
     stranger = foreign(now=NOW, ca=True)
@@ -189,7 +191,7 @@ async def test_a_client_certificate_can_be_demanded() -> None:
 
 
 async def _talk(port: int, context: ssl.SSLContext) -> None:
-    # In TLS 1.3 a client learns only with its first read that its certificate was refused.
+    # In TLS 1.3 a client learns only at its first read that its certificate was rejected.
     connection = await connect(port, context)
     try:
         await connection.ask()
@@ -197,8 +199,8 @@ async def _talk(port: int, context: ssl.SSLContext) -> None:
         await connection.close()
 
 
-async def test_without_the_demand_a_client_has_no_names() -> None:
-    """Even if it would show a certificate."""
+async def test_if_none_is_required_a_client_has_no_names() -> None:
+    """Even if it has a certificate."""
     tls = ServerTls()
     tls.load(leaf())
     async with echo_server(tls) as port:
@@ -207,31 +209,46 @@ async def test_without_the_demand_a_client_has_no_names() -> None:
         await connection.close()
 
 
-def test_a_demand_without_any_authority_is_refused() -> None:
-    """It would let nobody in, or anybody."""
+def test_requiring_client_certificates_without_any_authority_is_an_error() -> None:
+    """No certificate could be verified."""
     with pytest.raises(TlsError, match="no CA is given"):
         ServerTls(TlsOptions(client_authorities=Bundle()))
 
 
-def test_a_key_that_openssl_finds_too_weak_is_refused() -> None:
-    """What cryptography reads is not always what OpenSSL takes."""
+def test_a_pair_that_openssl_rejects_is_an_error() -> None:
+    """`cryptography` can decode pairs that OpenSSL rejects."""
     tls = ServerTls()
     weak = x509.load_pem_x509_certificates(foreign(now=NOW, use_rsa=True).chain_pem)
-    with pytest.raises(TlsError, match="OpenSSL does not take"):
+    with pytest.raises(TlsError, match="OpenSSL rejects"):
         tls.load(KeyPair(tuple(weak), leaf().key))
-    assert not tls.is_loaded
+    assert tls._serving is None
 
 
-def test_keys_are_in_memory_only_or_gone_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mode 0600 in both ways; where there is no memory file a temporary one is used and removed."""
+_WITHOUT_MEMORY_FILES = """
+import os
+from pathlib import Path
+del os.memfd_create
+from certs.tls import _as_file
+with _as_file(b"content") as path:
+    file = Path(path)
+    print(file.parent, format(file.stat().st_mode & 0o777, "o"), file.read_text())
+"""
+
+
+def test_keys_are_in_memory_only_or_in_a_file_that_is_removed(tmp_path: Path) -> None:
+    """The mode is 0600 in both cases; a temporary file is used if there are no memory files."""
     with _as_file(b"content") as path:
         assert path.startswith("/proc/self/fd/")
         assert Path(path).read_bytes() == b"content"
         assert os.stat(path).st_mode & 0o777 == 0o600  # noqa: PTH116 - a path of /proc
     assert not Path(path).exists()
-    monkeypatch.delattr(os, "memfd_create")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with _as_file(b"content") as path:
-        assert Path(path).parent == tmp_path
-        assert Path(path).stat().st_mode & 0o777 == 0o600
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_MEMORY_FILES],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    folder, mode, content = done.stdout.split()
+    assert (Path(folder), mode, content) == (tmp_path, "600", "content")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Real TLS on loopback: a server that echoes, and clients that verify strictly."""
+"""Real TLS on loopback: an echo server, and clients that verify strictly."""
 
 import asyncio
 import ssl
@@ -13,17 +13,17 @@ from certs.tls import ServerTls, _as_file, peer_names
 
 @dataclass(frozen=True)
 class Connection:
-    """A client's end of a connection."""
+    """The client side of a connection."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     @property
     def tls(self) -> ssl.SSLObject:
-        """What the handshake has brought."""
-        made = self.writer.get_extra_info("ssl_object")
-        assert isinstance(made, ssl.SSLObject)
-        return made
+        """The TLS connection."""
+        connection = self.writer.get_extra_info("ssl_object")
+        assert isinstance(connection, ssl.SSLObject)
+        return connection
 
     @property
     def served(self) -> bytes | None:
@@ -31,7 +31,7 @@ class Connection:
         return self.tls.getpeercert(binary_form=True)
 
     async def ask(self, line: bytes = b"hello") -> bytes:
-        """One line there and back."""
+        """Send a line and return the line that comes back."""
         self.writer.write(line + b"\n")
         await self.writer.drain()
         answer = await self.reader.readline()
@@ -40,14 +40,14 @@ class Connection:
         return answer.rstrip(b"\n")
 
     async def close(self) -> None:
-        """Hangs up."""
+        """Close the connection."""
         self.writer.close()
         await asyncio.gather(self.writer.wait_closed(), return_exceptions=True)
 
 
 @asynccontextmanager
 async def echo_server(tls: ServerTls) -> AsyncIterator[int]:
-    """A server on a free port that answers each line with it and the client's names."""
+    """Start a server on a free port; it answers each line with the line and the client's names."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         names = peer_names(writer.get_extra_info("ssl_object"))
@@ -64,7 +64,7 @@ async def echo_server(tls: ServerTls) -> AsyncIterator[int]:
 
 
 def client_context(bundle: Bundle, *, shown: KeyPair | None = None) -> ssl.SSLContext:
-    """A client that verifies as strictly as OpenSSL can."""
+    """Return the context of a client that verifies as strictly as OpenSSL can."""
     context = ssl.create_default_context(cadata=bundle.pem.decode())
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     if shown:
@@ -74,5 +74,5 @@ def client_context(bundle: Bundle, *, shown: KeyPair | None = None) -> ssl.SSLCo
 
 
 async def connect(port: int, context: ssl.SSLContext, *, server_name: str = "localhost") -> Connection:
-    """A connection, with the handshake done."""
+    """Connect and do the handshake."""
     return Connection(*await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=server_name))

@@ -1,4 +1,4 @@
-"""A real control plane that anyone can have: etcd, the API server and all that it takes, on loopback.
+"""A real control plane for tests: etcd, the API server, its controllers and kwok, on loopback.
 
     with ControlPlane.start() as plane:
         plane.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
@@ -6,8 +6,8 @@
         plane.kubectl("get", "configmaps", kubeconfig=robot, check=False)
         plane.freeze("etcd")
 
-Tests ask for the fixtures `plane` (one that all share) and `namespace`; who breaks a part starts one of his own.
-Programs are built at first use, or beforehand by `python -m tests.controlplane build`.
+Tests use the fixtures `plane` (shared by all tests) and `namespace`; a test that breaks a component starts its own
+control plane. Programs are built at first use, or before by `python -m tests.controlplane build`.
 """
 
 from tests.controlplane.audit import AuditEvent, AuditLevel

@@ -1,4 +1,4 @@
-"""`python -m tests.controlplane build` builds the control plane's programs; `… paths` says where they are."""
+"""`python -m tests.controlplane build` builds the control plane's programs; `… paths` prints their paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from tests.controlplane.build import Workshop, ensure
+from tests.controlplane.build import BuildConfig, ensure
 from tests.controlplane.errors import ControlPlaneError
 
 
@@ -22,14 +22,14 @@ def main(arguments: list[str] | None = None) -> int:
         help="take programs that exist in this folder (default: KUBEBUILDER_ASSETS) and build only the rest",
     )
     options = parser.parse_args(arguments)
-    workshop = Workshop.of_environment(options.given)
+    build_config = BuildConfig.of_environment(options.given)
     try:
-        programs = ensure(workshop) if options.command == "build" else workshop.programs()
+        programs = ensure(build_config) if options.command == "build" else build_config.programs()
     except ControlPlaneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; what is built stays built", file=sys.stderr)
+        print("\nstopped; finished programs are kept", file=sys.stderr)
         return 130
     for name, path in dataclasses.asdict(programs).items():
         print(f"{name.replace('_', '-'):24}{path}")

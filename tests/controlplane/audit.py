@@ -1,4 +1,4 @@
-"""The API server's own record of who did what: the witness that tests question."""
+"""The audit log of the API server: which user made which request."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class AuditLevel(StrEnum):
 
 
 class AuditUser(msgspec.Struct, frozen=True):
-    """Who asked."""
+    """The user of a request."""
 
     username: str = ""
     groups: tuple[str, ...] = ()
 
 
 class AuditObject(msgspec.Struct, frozen=True, rename="camel"):
-    """What was asked for; `name` is empty for a list, and for a create whose name the server makes."""
+    """The object of a request; `name` is empty for a list, and for a create with a generated name."""
 
     resource: str = ""
     namespace: str = ""
@@ -36,7 +36,7 @@ class AuditObject(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AuditStatus(msgspec.Struct, frozen=True):
-    """What was answered."""
+    """The response to a request."""
 
     code: int = 0
     reason: str = ""
@@ -44,13 +44,13 @@ class AuditStatus(msgspec.Struct, frozen=True):
 
 
 class AuditEvent(msgspec.Struct, frozen=True, rename="camel"):
-    """One request, recorded when it was answered, or for a watch also when it began.
+    """One request, recorded at its response; a watch is also recorded at its start.
 
     Attributes:
         request_received_timestamp: RFC 3339 with microseconds, UTC.
-        annotations: With those of webhooks, prefixed by the webhook's name.
-        request_object: JSON; empty but at the levels REQUEST and REQUEST_RESPONSE.
-        response_object: JSON; empty but at the level REQUEST_RESPONSE.
+        annotations: Also those of webhooks, prefixed by the webhook's name.
+        request_object: JSON; only at the levels REQUEST and REQUEST_RESPONSE.
+        response_object: JSON; only at the level REQUEST_RESPONSE.
     """
 
     audit_id: str = msgspec.field(name="auditID")
@@ -70,12 +70,12 @@ class AuditEvent(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """The file of JSON lines that the API server appends to before it answers."""
+    """The file of JSON lines to which the API server appends before it responds."""
 
     path: Path
 
     def offset(self) -> int:
-        """Return the size in bytes so far, from which `events` can read on later."""
+        """Return the present size in bytes, from which `events` can read later."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def events(
@@ -87,16 +87,16 @@ class AuditLog:
         resource: str | None = None,
         namespace: str | None = None,
     ) -> Iterator[AuditEvent]:
-        """Iterate over what was recorded, oldest first; a line that is being written is left for the next time.
+        """Yield the recorded requests, oldest first; an incomplete last line is not read.
 
         Args:
-            since: The offset to start from.
+            since: Offset to start from.
             user: Only requests of this user, such as `system:serviceaccount:default:robot`.
             verb: Only this verb, such as `create`, `patch` or `watch`.
             resource: Only this resource in the plural; with a `/`, only its subresource, such as `pods/status`.
             namespace: Only objects in this namespace.
         """
-        wanted, _, subresource = (resource or "").partition("/")
+        plural, _, subresource = (resource or "").partition("/")
         decoder = msgspec.json.Decoder(AuditEvent)
         with self.path.open("rb") as file:
             file.seek(since)
@@ -107,7 +107,7 @@ class AuditLog:
                 if (
                     user in {None, event.user.username}
                     and verb in {None, event.verb}
-                    and wanted in {"", event.object_ref.resource}
+                    and plural in {"", event.object_ref.resource}
                     and subresource in {"", event.object_ref.subresource}
                     and namespace in {None, event.object_ref.namespace}
                 ):
@@ -115,7 +115,7 @@ class AuditLog:
 
 
 def audit_policy(level: AuditLevel) -> dict[str, object]:
-    """Return the policy: what may hold secrets is recorded as metadata only, and nothing when it is merely received."""
+    """Return a policy that records objects that can be confidential as metadata only, and no stage RequestReceived."""
     confidential = [
         {"group": "", "resources": ["secrets", "configmaps", "serviceaccounts/token"]},
         {"group": "authentication.k8s.io"},

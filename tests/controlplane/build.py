@@ -1,7 +1,7 @@
-"""The programs of a control plane: found where they exist, or built once into a cache of this user.
+"""The programs of a control plane: found where they exist, or built once into a cache of the user.
 
-Two builds that start at once do the work once: a lock on the cache's folder, and each program appears under its name
-only when it is whole.
+Two builds at the same time do the work once: a build holds a lock on the cache folder, and a program gets its name
+only when it is complete.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from tests.controlplane.toolchain import Go, find_go, platform_name
 STAGES = "kwok-stages.yaml"
 
 _NEEDED_BYTES = 1 << 30
-"""The programs are 0.5 GB. Go's own caches take 6 GB more where they are cold, but can be on another disk."""
+"""The programs need 0.5 GB. Go's own caches need up to 6 GB more, but can be on another disk."""
 
 _POLL_SECONDS = 0.1
 
 _NO_NETWORK = "no network: modules have to be downloaded once; connect, or set GOPROXY to a mirror you can reach"
 
-_SPEAKING_ERRORS = (
+_KNOWN_ERRORS = (
     ("no space left on device", "the disk is full: free some space, or point XDG_CACHE_HOME and GOCACHE elsewhere"),
     ("dial tcp", _NO_NETWORK),
     ("no such host", _NO_NETWORK),
     ("tls handshake timeout", _NO_NETWORK),
     ("module lookup disabled", "GOPROXY or GOFLAGS forbids downloads: modules have to be downloaded once"),
-    ("checksum mismatch", "a downloaded module is not the pinned one: distrust the mirror that GOPROXY names"),
+    ("checksum mismatch", "a downloaded module is not the pinned one: do not trust the mirror that GOPROXY names"),
 )
 
 
 def default_cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of this user under which programs are built."""
+    """Return the user's folder in which programs are built."""
     base = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".cache"
     return Path(base) / "rollonce" / "controlplane"
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
-    """Where programs come from.
+class BuildConfig:
+    """Where programs are found or built.
 
     Attributes:
-        given: A folder whose programs are taken as they are; what it lacks is built.
-        cache: The folder under which the rest is built.
-        sources: What there is to build.
-        needed_bytes: Free space without which a build is not begun.
+        given: A folder whose programs are used unchanged; programs that it lacks are built.
+        cache: Folder in which the other programs are built.
+        sources: The programs to build.
+        needed_bytes: Free space without which no build is started.
     """
 
     given: Path | None = None
@@ -64,31 +64,31 @@ class Workshop:
     needed_bytes: int = _NEEDED_BYTES
 
     @classmethod
-    def of_environment(cls, given: Path | None = None, environment: Mapping[str, str] = os.environ) -> Workshop:
-        """Take programs from the given folder or else `KUBEBUILDER_ASSETS`, the convention of controller-runtime."""
+    def of_environment(cls, given: Path | None = None, environment: Mapping[str, str] = os.environ) -> BuildConfig:
+        """Return the configuration with the given folder or else `KUBEBUILDER_ASSETS`, as controller-runtime does."""
         assets = environment.get("KUBEBUILDER_ASSETS")
         return cls(given or (Path(assets) if assets else None), default_cache(environment))
 
     @property
     def folder(self) -> Path:
-        """Where the programs of exactly these pins, flags and platform are kept."""
+        """Folder of the programs with exactly these pins, flags and platform."""
         return self.cache / fingerprint(self.sources, platform_name())
 
     def path(self, name: str) -> Path:
-        """Return where a program is, or will be once it is built."""
+        """Return the path of a program, which may not be built yet."""
         if self.given is not None and (self.given / name).is_file():
             return self.given / name
         return self.folder / name
 
     def missing(self) -> list[Source]:
-        """Return what has to be built."""
+        """Return the programs that must be built."""
         return [source for source in self.sources if not self.path(source.name).is_file()]
 
     def programs(self) -> Programs:
-        """Return where everything is.
+        """Return the paths of all programs.
 
         Raises:
-            BuildError: Something is not built yet.
+            BuildError: A program is not built yet.
         """
         lacking = [
             name for name in (*(source.name for source in self.sources), STAGES) if not self.path(name).is_file()
@@ -101,50 +101,50 @@ class Workshop:
         )
 
 
-def ensure(workshop: Workshop | None = None, progress: Progress | None = None) -> Programs:
-    """Return every program of a control plane, built first where needed (about 6 minutes on 2 cores, the first time).
+def ensure(config: BuildConfig | None = None, progress: Progress | None = None) -> Programs:
+    """Return all programs of a control plane, and build them first if needed (about 6 minutes on 2 cores).
 
     Raises:
-        BuildError: One could not be built; the message says why, and where the log is.
+        BuildError: A program could not be built; the message has the reason and the path of the log.
     """
-    workshop = workshop or Workshop.of_environment()
+    config = config or BuildConfig.of_environment()
     progress = progress or Progress()
-    build(workshop, progress)
-    if not workshop.path(STAGES).is_file():
-        with _locked(workshop.folder, progress):
-            _write_stages(workshop, progress)
-    return workshop.programs()
+    build(config, progress)
+    if not config.path(STAGES).is_file():
+        with _locked(config.folder, progress):
+            _write_stages(config, progress)
+    return config.programs()
 
 
-def build(workshop: Workshop, progress: Progress) -> None:
-    """Build what is missing; where another process does so already, wait for it and build what it left.
+def build(config: BuildConfig, progress: Progress) -> None:
+    """Build the missing programs; if another process is building, wait for it and build what is missing then.
 
     Raises:
-        BuildError: As for `ensure`.
+        BuildError: As of `ensure`.
     """
-    if workshop.missing():
-        with _locked(workshop.folder, progress):
-            _build_locked(workshop, progress)
+    if config.missing():
+        with _locked(config.folder, progress):
+            _build_locked(config, progress)
 
 
-def _build_locked(workshop: Workshop, progress: Progress) -> None:
-    missing = workshop.missing()
+def _build_locked(config: BuildConfig, progress: Progress) -> None:
+    missing = config.missing()
     if not missing:
         return
-    _check_space(workshop)
+    _check_space(config)
     progress.enter("looking for Go")
-    go = find_go(needed_go(missing), workshop.cache)
+    go = find_go(needed_go(missing), config.cache)
     progress.done(f"Go {'.'.join(map(str, go.version))} at {go.executable}")
-    for number, source in enumerate(workshop.sources, 1):
-        progress.enter(f"[{number}/{len(workshop.sources)}] {source.name}")
+    for number, source in enumerate(config.sources, 1):
+        progress.enter(f"[{number}/{len(config.sources)}] {source.name}")
         if source in missing:
-            _compile(go, source, workshop.folder, progress)
-        progress.done("built" if source in missing else f"found in {workshop.path(source.name).parent}")
+            _compile(go, source, config.folder, progress)
+        progress.done("built" if source in missing else f"found in {config.path(source.name).parent}")
 
 
 def _compile(go: Go, source: Source, folder: Path, progress: Progress) -> None:
     unfinished = folder / f".{source.name}.unfinished"
-    unfinished.unlink(missing_ok=True)  # Go does not overwrite half a program, which a killed build leaves
+    unfinished.unlink(missing_ok=True)  # Go does not overwrite an incomplete program, which a killed build leaves
     command = ["build", "-ldflags", source.ldflags, "-o", str(unfinished), source.package]
     _run_go(go, command, source, folder / f"{source.name}.log", progress)
     unfinished.replace(folder / source.name)
@@ -171,47 +171,47 @@ def _current_download(log: Path) -> str:
 
 
 def _explain(what: str, log: Path) -> str:
-    """Say what failed, why if the log betrays a well-known reason, and what the log's end is."""
+    """Return a message with the failure, its reason if the log shows a known one, and the end of the log."""
     end = tail(log, 30)
-    reason = next((advice for sign, advice in _SPEAKING_ERRORS if sign in end.lower()), "Go reported an error")
+    reason = next((advice for text, advice in _KNOWN_ERRORS if text in end.lower()), "Go reported an error")
     return f"{what}: {reason}.\nThe log {log} ends with:\n{end}"
 
 
-def _write_stages(workshop: Workshop, progress: Progress) -> None:
-    """Write the stages that come with kwok's sources: nodes that are ready and pods that run at once."""
-    kwok = next(source for source in workshop.sources if source.name == "kwok")
+def _write_stages(config: BuildConfig, progress: Progress) -> None:
+    """Write the stages that come with kwok's sources: nodes become Ready and pods run at once."""
+    kwok = next(source for source in config.sources if source.name == "kwok")
     progress.enter("the stages of kwok")
-    go = find_go(needed_go([kwok]), workshop.cache)
-    log = workshop.folder / "kwok-stages.log"
+    go = find_go(needed_go([kwok]), config.cache)
+    log = config.folder / "kwok-stages.log"
     _run_go(go, ["mod", "download", "sigs.k8s.io/kwok"], kwok, log, progress)
     _run_go(go, ["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"], kwok, log, progress)
     stages = Path(log.read_text().strip()) / "kustomize" / "stage" / "fast"
     result = subprocess.run(
-        [workshop.path("kubectl"), "kustomize", stages, "--load-restrictor", "LoadRestrictionsNone"],
+        [config.path("kubectl"), "kustomize", stages, "--load-restrictor", "LoadRestrictionsNone"],
         capture_output=True,
         check=False,
     )
     if result.returncode != 0:
         raise BuildError(f"kubectl could not put kwok's stages together: {result.stderr.decode(errors='replace')}")
-    unfinished = workshop.folder / f".{STAGES}.unfinished"
+    unfinished = config.folder / f".{STAGES}.unfinished"
     unfinished.write_bytes(result.stdout)
-    unfinished.replace(workshop.folder / STAGES)
+    unfinished.replace(config.folder / STAGES)
     progress.done("written")
 
 
-def _check_space(workshop: Workshop) -> None:
-    free = shutil.disk_usage(workshop.cache).free
-    if free < workshop.needed_bytes:
+def _check_space(config: BuildConfig) -> None:
+    free = shutil.disk_usage(config.cache).free
+    if free < config.needed_bytes:
         raise BuildError(
-            f"{workshop.cache} has {free / 1e9:.1f} GB of free space, and a build needs up to "
-            f"{workshop.needed_bytes / 1e9:.1f} GB: "
+            f"{config.cache} has {free / 1e9:.1f} GB of free space, and a build needs up to "
+            f"{config.needed_bytes / 1e9:.1f} GB: "
             "free some space, or point XDG_CACHE_HOME (and Go's GOCACHE and GOMODCACHE) elsewhere"
         )
 
 
 @contextmanager
 def _locked(folder: Path, progress: Progress) -> Iterator[None]:
-    """Hold the one lock on a cache folder, and say so while somebody else has it. The kernel releases it if we die."""
+    """Hold the lock on a cache folder, and show that it waits. The kernel releases the lock when this process ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Commands such as kubectl, run to their end."""
+"""Run commands such as kubectl to their end."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.controlplane.errors import CommandError
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command did.
+    """The result of a command.
 
     Attributes:
         argv: The command.
         returncode: Its exit code.
-        stdout: What it said.
-        stderr: What it warned of.
+        stdout: Its standard output.
+        stderr: Its standard error.
     """
 
     argv: tuple[str, ...]
@@ -31,7 +31,7 @@ class Result:
 def run(
     argv: Sequence[str | Path],
     *,
-    input: str | None,  # noqa: A002 - the name that subprocess.run gave it
+    input: str | None,  # noqa: A002 - the name is that of subprocess.run
     env: Mapping[str, str],
     check: bool,
     timeout: float,
@@ -54,9 +54,9 @@ def run(
             words, input=input or "", capture_output=True, text=True, env=env, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired as error:
-        said = (error.stderr or b"") if isinstance(error.stderr, bytes) else b""
+        stderr = (error.stderr or b"") if isinstance(error.stderr, bytes) else b""
         raise CommandError(
-            f"`{shlex.join(words)}` was killed after {timeout:.0f} s: {said.decode(errors='replace').strip()}"
+            f"`{shlex.join(words)}` was killed after {timeout:.0f} s: {stderr.decode(errors='replace').strip()}"
         ) from None
     if check and done.returncode != 0:
         raise CommandError(f"`{shlex.join(words)}` ended with code {done.returncode}: {done.stderr.strip()}")

@@ -1,4 +1,4 @@
-"""The five servers: what each is told, and how it says that it is ready."""
+"""The five servers: their arguments and their readiness checks."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _AUTHENTICATION = {
     "kind": "AuthenticationConfiguration",
     "anonymous": {"enabled": True, "conditions": [{"path": path} for path in ("/livez", "/readyz", "/healthz")]},
 }
-"""Who does not say who he is may ask for health and for nothing else."""
+"""Anonymous requests are allowed to the health endpoints only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How one component is started and asked whether it is ready."""
+    """The command of a component and its readiness check."""
 
     argv: Argv
     ready: Callable[[], bool]
 
 
 def servers(site: Site, programs: Programs, options: Options) -> dict[Component, Server]:
-    """Return how each component is started."""
+    """Return the command and readiness check of each component."""
     return {
         Component.ETCD: _etcd(site, programs, options),
         Component.APISERVER: _apiserver(site, programs, options),
@@ -68,7 +68,7 @@ def _apiserver(site: Site, programs: Programs, options: Options) -> Server:
         f"--etcd-servers={site.etcd_url}",
         *_secure(site, Component.APISERVER),
         f"--advertise-address={HOST}",
-        "--endpoint-reconciler-type=none",  # no Endpoints may hold a loopback address
+        "--endpoint-reconciler-type=none",  # Endpoints must not contain a loopback address
         "--service-cluster-ip-range=10.0.0.0/24",
         "--allow-privileged=true",
         "--authorization-mode=Node,RBAC",
@@ -92,10 +92,10 @@ def _controller_manager(site: Site, programs: Programs, options: Options) -> Ser
         f"--kubeconfig={site.client_kubeconfig('kube-controller-manager')}",
         *_secure(site, Component.CONTROLLER_MANAGER),
         "--leader-elect=false",
-        "--use-service-account-credentials=true",  # each controller is a user of its own in the audit log
+        "--use-service-account-credentials=true",  # each controller has its own user in the audit log
         f"--service-account-private-key-file={site.tokens.key}",
         f"--root-ca-file={site.authority.pair.certificate}",
-        "--kube-api-qps=500",  # its default of 20 would be what a test with many objects measures
+        "--kube-api-qps=500",  # the default of 20 would slow down tests with many objects
         "--kube-api-burst=1000",
         *options.controller_manager_args,
     )
@@ -143,7 +143,11 @@ def _trust(site: Site) -> ssl.SSLContext:
 
 
 def _answers(port: int, path: str, trust: ssl.SSLContext | None) -> bool:
-    """Ask a health endpoint; an OSError means that nobody listens yet."""
+    """Return whether a health endpoint answers 200.
+
+    Raises:
+        OSError: The connection failed, for example because the server does not listen yet.
+    """
     connection = (
         http.client.HTTPConnection(HOST, port, timeout=_PROBE_SECONDS)
         if trust is None

@@ -1,10 +1,10 @@
-"""What can go wrong with the control plane for tests, each said so that a reader knows what to do next."""
+"""Errors of the control plane for tests; each message says what to do next."""
 
 from pathlib import Path
 
 
 class ControlPlaneError(Exception):
-    """Base of every error of this package; its message is meant to be shown as it is."""
+    """Base class of the errors of this package; the message is shown to users unchanged."""
 
 
 class BuildError(ControlPlaneError):
@@ -12,19 +12,19 @@ class BuildError(ControlPlaneError):
 
 
 class ProcessError(ControlPlaneError):
-    """A process did not start, did not become ready or did not do what it was told."""
+    """A process did not start, did not become ready, or did not end."""
 
 
 class CommandError(ControlPlaneError):
-    """A command such as `kubectl` ended with an exit code other than 0."""
+    """A command such as `kubectl` failed or took too long."""
 
 
 def tail(log: Path, lines: int = 20) -> str:
-    """Return the last lines of a log, or a word on why there are none.
+    """Return the last lines of a log, or a text that says that there are none.
 
     Args:
-        log: The file to read; only its last 64 KiB are looked at.
-        lines: How many lines at most.
+        log: The file; only its last 64 KiB are read.
+        lines: Largest number of lines.
     """
     try:
         with log.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Kubeconfig files, which are JSON here: every YAML reader reads it."""
+"""Kubeconfig files, written as JSON, which is valid YAML."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _OWNER_ONLY = 0o600
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """How the API server is reached.
+    """The address of an API server.
 
     Attributes:
         url: Such as `https://127.0.0.1:16443`.
-        authority: The certificate that vouches for it.
+        authority: Certificate of the CA that issued its certificate.
     """
 
     url: str
     authority: Path
 
     def write_kubeconfig(self, path: Path, user: KeyPair | str, *, namespace: str = "default") -> Path:
-        """Write a kubeconfig that needs no other file, and return its path.
+        """Write a kubeconfig that refers to no other file, and return its path.
 
         Args:
-            path: Written so that only its owner can read it.
+            path: The file; only its owner can read it.
             user: A client certificate, or a bearer token.
-            namespace: What is meant where none is named.
+            namespace: Namespace of requests that give none.
         """
         config = {
             "apiVersion": "v1",
@@ -46,6 +46,19 @@ class Cluster:
             "users": [{"name": "plane", "user": credentials(user)}],
         }
         return write_private(path, json.dumps(config, indent=2))
+
+
+def plain_kubeconfig(port: int, folder: Path) -> Path:
+    """Write a kubeconfig for an HTTP server on a local port, without TLS, and return its path."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "here", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "me", "user": {"token": "t"}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        "current-context": "here",
+    }
+    return write_private(folder / "kubeconfig", json.dumps(config))
 
 
 def credentials(user: KeyPair | str) -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""Whether a process of somebody else is there."""
+"""Check whether a process exists."""
 
 import os
 from pathlib import Path
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process exists and is no zombie: an orphan may wait for ever for an init that does not collect."""
+    """Return whether a process exists and is not a zombie: an orphan can stay a zombie if no init process reaps it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Nodes that kwok pretends to run: pods that are bound to one become Ready, though nothing is executed."""
+"""Nodes simulated by kwok: pods bound to them become Ready, and no container runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is in a control plane, and what a test may want otherwise."""
+"""The components of a control plane, and options of tests."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Component(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a test may want otherwise.
+    """Options of a control plane.
 
     Attributes:
-        nodes: How many of kwok's nodes there are.
-        durable: Whether etcd waits for the disk; only a test that cuts the power needs it.
-        audit_level: How much of each request the audit log holds. Bodies of Secrets and ConfigMaps are never in it.
-        apiserver_args: Flags for the API server, such as `--max-requests-inflight=30`; the last one of a name counts.
-        etcd_args: Flags for etcd.
-        controller_manager_args: Flags for the controller manager.
-        scheduler_args: Flags for the scheduler.
-        kwok_args: Flags for kwok.
+        nodes: Number of nodes simulated by kwok.
+        durable: Whether etcd synchronizes to disk; only needed by a test that simulates a power failure.
+        audit_level: What the audit log contains of each request. It never contains Secrets and ConfigMaps.
+        apiserver_args: Flags of the API server, such as `--max-requests-inflight=30`; the last flag of a name counts.
+        etcd_args: Flags of etcd.
+        controller_manager_args: Flags of the controller manager.
+        scheduler_args: Flags of the scheduler.
+        kwok_args: Flags of kwok.
     """
 
     nodes: int = 2

@@ -1,4 +1,4 @@
-"""The certificates of a control plane: made in milliseconds, valid on this machine's loopback only."""
+"""The certificates of a control plane: created in milliseconds, valid on loopback only."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A certificate authority that keeps its files in one folder.
+    """A certificate authority with its files in one folder.
 
     Attributes:
-        folder: Where its own pair and all that it issues are written.
+        folder: Folder of its own key pair and of all issued ones.
         pair: Its own certificate and key.
     """
 
@@ -42,11 +42,11 @@ class Authority:
 
     @classmethod
     def create(cls, folder: Path, name: str) -> Authority:
-        """Make an authority with a key of its own.
+        """Create an authority with a new key.
 
         Args:
-            folder: Made where it does not exist.
-            name: Its common name, and the stem of its files.
+            folder: Folder, which is created if needed.
+            name: Common name of the authority, and stem of its file names.
         """
         folder.mkdir(parents=True, exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
@@ -63,12 +63,12 @@ class Authority:
     def issue(
         self, name: str, *, common_name: str, organization: str | None = None, hosts: Iterable[str] = ()
     ) -> KeyPair:
-        """Issue a certificate that serves as a client's, and as a server's if it has hosts.
+        """Issue a certificate for a client; with hosts it is also valid for a server.
 
         Args:
-            name: The stem of its files.
-            common_name: The user's name for Kubernetes (https://kubernetes.io/docs/reference/access-authn-authz/authentication/).
-            organization: The user's group for Kubernetes.
+            name: Stem of the file names.
+            common_name: Name of the user for Kubernetes (https://kubernetes.io/docs/reference/access-authn-authz/authentication/).
+            organization: Group of the user for Kubernetes.
             hosts: DNS names and IP addresses.
         """
         key = ec.generate_private_key(ec.SECP256R1())
@@ -89,7 +89,7 @@ class Authority:
 
 
 def signing_key(folder: Path, name: str) -> KeyPair:
-    """Make a bare key pair for signing tokens; its `certificate` is the public key."""
+    """Create a key pair that signs tokens; its `certificate` is the public key."""
     folder.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     public = folder / f"{name}.pub"

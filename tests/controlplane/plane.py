@@ -1,4 +1,4 @@
-"""A control plane: started, asked, broken and stopped."""
+"""A control plane: start, use, break and stop it."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _START_SECONDS = 60.0
 class ControlPlane:
     """Real etcd, API server, controller manager, scheduler and kwok on loopback, in one folder.
 
-    Begin with `ControlPlane.start`; use it as a context manager, or call `stop`. Not for use from several threads while
-    components are frozen, killed or restarted; commands may run side by side.
+    Begin with `ControlPlane.start`; use it as a context manager, or call `stop`. Commands can run in several threads;
+    components must be frozen, killed and restarted by one thread only.
 
     Attributes:
-        folder: Where its files and logs are; a component's log is `<component>.log`.
-        url: Of the API server.
-        authority: The CA certificate of the API server.
-        kubeconfig: Of an administrator.
-        webhook_client_authority: The CA certificate behind the certificate that the API server shows to webhooks.
-        audit: The audit log: `audit.offset()` now, `audit.events(since=offset, user=…, verb=…)` later.
+        folder: Folder of its files and logs; the log of a component is `<component>.log`.
+        url: URL of the API server.
+        authority: CA certificate of the API server.
+        kubeconfig: Kubeconfig of an administrator.
+        webhook_client_authority: CA of the client certificate with which the API server calls webhooks.
+        audit: The audit log: call `audit.offset()`, and later `audit.events(since=offset, user=…, verb=…)`.
         programs: The executables.
     """
 
@@ -76,14 +76,14 @@ class ControlPlane:
         """Start a control plane and wait until pods can run on it; about 6 s.
 
         Args:
-            folder: For its files, which stay; None for a temporary one, which is removed however this process ends.
-            options: What shall differ from the usual.
-            programs: The executables; built first where None is given and they do not exist.
+            folder: Folder of its files, which stay; None for a temporary one, which is removed when this process ends.
+            options: Options that differ from the defaults.
+            programs: The executables; if None, they are built first if needed.
 
         Raises:
             BuildError: A program could not be built.
-            ControlPlaneError: The folder holds another one.
-            ProcessError: A component did not become ready; with the end of its log.
+            ControlPlaneError: The folder contains another control plane.
+            ProcessError: A component did not become ready; the message has the end of its log.
         """
         programs = programs or ensure()
         options = options or Options()
@@ -98,7 +98,7 @@ class ControlPlane:
             plane._bring_up(options)
         except ControlPlaneError:
             plane._kill_all()
-            Supervisor.shared().release_folder(folder)  # it stays: the message names a log in it
+            Supervisor.shared().release_folder(folder)  # it stays, because the message names a log in it
             raise
         except BaseException:
             plane.stop()
@@ -106,7 +106,7 @@ class ControlPlane:
         return plane
 
     def stop(self) -> None:
-        """Stop everything, last started first, and remove the folder if it was a temporary one. Can be called twice."""
+        """Stop all components in reverse order, and remove a temporary folder. It can be called twice."""
         self._kill_all()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -116,7 +116,7 @@ class ControlPlane:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
 
@@ -127,15 +127,15 @@ class ControlPlane:
         return self._processes[Component(component)]
 
     def freeze(self, component: Component | str) -> None:
-        """Stop a component in its tracks; when this returns, it stands still."""
+        """Stop a component by SIGSTOP, and return when it has stopped."""
         self.process(component).freeze()
 
     def thaw(self, component: Component | str) -> None:
-        """Let a frozen component go on."""
+        """Let a frozen component continue."""
         self.process(component).thaw()
 
     def kill(self, component: Component | str) -> None:
-        """End a component as `kill -9` does."""
+        """End a component by SIGKILL."""
         self.process(component).kill()
 
     def restart(self, component: Component | str) -> None:
@@ -143,16 +143,16 @@ class ControlPlane:
         process = self.process(component)
         process.kill()
         if component == Component.KWOK:
-            # The one killed holds its nodes by leases of 40 s, and each kwok is somebody new: do not wait for that.
+            # The killed process holds its nodes by leases of 40 s, and a new process has another identity.
             leases = ("leases", "--all", "--namespace=kube-node-lease", "--request-timeout=5s")
             self.kubectl("delete", *leases, check=False)
         process.start()
 
     def compact(self) -> int:
-        """Have etcd forget all but the current state, and return its revision.
+        """Compact etcd to the current revision, and return it.
 
-        After this, a LIST that continues an old page is answered 410 Gone. So is a watch from an old resourceVersion
-        once the API server was restarted: before, its watch cache still remembers.
+        Afterwards a LIST that continues an old page gets 410 Gone. So does a watch from an old resourceVersion, but
+        only after a restart of the API server, because its watch cache still has the older versions.
         """
         return etcd.compact(self._site.etcd_url)
 
@@ -161,7 +161,7 @@ class ControlPlane:
     def kubectl(
         self,
         *args: str | Path,
-        input: str | None = None,  # noqa: A002 - the name that subprocess.run gave it
+        input: str | None = None,  # noqa: A002 - the name is that of subprocess.run
         kubeconfig: Path | None = None,
         check: bool = True,
         timeout: float = _COMMAND_SECONDS,
@@ -171,7 +171,7 @@ class ControlPlane:
         Args:
             *args: Its arguments.
             input: Its standard input, for `-f -`.
-            kubeconfig: Instead of the administrator's.
+            kubeconfig: Another kubeconfig than the administrator's.
             check: Whether an exit code other than 0 is an error.
             timeout: Seconds that it may take.
 
@@ -208,32 +208,32 @@ class ControlPlane:
         """Apply YAML or objects by `kubectl apply`.
 
         Args:
-            manifest: YAML text, one object, or several.
-            *args: More arguments, such as `--server-side`.
-            namespace: For objects that name none.
+            manifest: YAML text, one object, or several objects.
+            *args: Further arguments, such as `--server-side`.
+            namespace: Namespace of objects without one.
 
         Raises:
-            CommandError: Something was refused.
+            CommandError: An object was refused.
         """
         if isinstance(manifest, Mapping):
             manifest = [manifest]
         if not isinstance(manifest, str):
             manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifest)})
-        place = () if namespace is None else ("--namespace", namespace)
-        return self.kubectl("apply", *place, *args, "-f", "-", input=manifest)
+        in_namespace = () if namespace is None else ("--namespace", namespace)
+        return self.kubectl("apply", *in_namespace, *args, "-f", "-", input=manifest)
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
-        """Return an object as the API server has it now.
+        """Return the current state of an object.
 
         Raises:
-            CommandError: There is none.
+            CommandError: The object does not exist.
         """
-        place = () if namespace is None else ("--namespace", namespace)
-        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, *place, "-o", "json").stdout)
+        in_namespace = () if namespace is None else ("--namespace", namespace)
+        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, *in_namespace, "-o", "json").stdout)
         return found
 
     def kubeconfig_for(self, service_account: str, namespace: str) -> Path:
-        """Write a kubeconfig of a ServiceAccount that exists, with a token for a day, and return its path."""
+        """Write a kubeconfig of an existing ServiceAccount with a token for a day, and return its path."""
         token = self.kubectl(
             "create", "token", service_account, "--namespace", namespace, "--duration=24h"
         ).stdout.strip()
@@ -241,11 +241,11 @@ class ControlPlane:
         return self._site.cluster.write_kubeconfig(path, token, namespace=namespace)
 
     def wait_for(self, predicate: Callable[[], T], timeout: float = 30.0, what: str = "") -> T:
-        """Ask until the answer is true, and return it; arguments and errors as for `polling.wait_for`."""
+        """Call a predicate until its result is true, and return it; arguments and errors as of `polling.wait_for`."""
         return wait_for(predicate, timeout, what)
 
     def _kill_all(self) -> None:
-        # Nothing of a test's control plane has to be saved, and frozen processes obey this too.
+        # No data of a test has to be saved, and SIGKILL also ends frozen processes.
         for process in reversed(self._processes.values()):
             process.kill()
 
@@ -264,7 +264,7 @@ class ControlPlane:
             self.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
 
     def _environment(self, kubeconfig: Path | None) -> dict[str, str]:
-        # A home of its own: nobody's plugins, aliases, caches or repositories take part.
+        # A separate home folder, so that plugins, aliases, caches and repositories of the user are not used.
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         return {

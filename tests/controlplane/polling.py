@@ -1,4 +1,4 @@
-"""Waiting for a state, which is never waiting for a time."""
+"""Wait for a condition instead of a fixed time."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ _POLL_SECONDS = 0.05
 
 
 def wait_for(predicate: Callable[[], T], timeout: float = 30.0, what: str = "") -> T:
-    """Ask again and again until the answer is true, and return that answer.
+    """Call a predicate until its result is true, and return the result.
 
     Args:
-        predicate: Its AssertionError counts as "not yet", and is told at the end.
-        timeout: Seconds until it is given up.
-        what: What is waited for, as words that complete "waited for".
+        predicate: The condition. An AssertionError counts as not true, and is shown at a timeout.
+        timeout: Seconds until an error.
+        what: Description of the condition that completes the text "waited for".
 
     Raises:
-        AssertionError: It did not become true in time; with the last answer.
+        AssertionError: The condition did not become true in time; the message has the last result.
     """
     deadline = time.monotonic() + timeout
     while True:
         try:
-            answer = predicate()
-            last: object = answer
+            result = predicate()
+            last: object = result
         except AssertionError as error:
-            answer, last = None, error
-        if answer:
-            return answer
+            result, last = None, error
+        if result:
+            return result
         if time.monotonic() > deadline:
-            wanted = what or getattr(predicate, "__name__", "a condition")
-            raise AssertionError(f"waited {timeout:.0f} s for {wanted}; the last answer was {last!r}")
+            condition = what or getattr(predicate, "__name__", "a condition")
+            raise AssertionError(f"waited {timeout:.0f} s for {condition}; the last result was {last!r}")
         time.sleep(_POLL_SECONDS)

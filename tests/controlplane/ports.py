@@ -6,16 +6,16 @@ import socket
 from tests.controlplane.errors import ControlPlaneError
 
 _CHOICE = range(15_000, 32_000)
-"""Below what Linux (32768) and macOS (49152) give to outgoing connections: one could take a port before its use."""
+"""Below the ports that Linux (32768) and macOS (49152) give to outgoing connections, which could take a free port."""
 
 _ATTEMPTS = 200
 
 
 def free_ports(count: int) -> list[int]:
-    """Return that many different ports of 127.0.0.1 on which nobody listens.
+    """Return that many different ports of 127.0.0.1 on which no process listens.
 
     Raises:
-        ControlPlaneError: There are none.
+        ControlPlaneError: Not enough free ports were found.
     """
     ports: list[int] = []
     for port in random.sample(_CHOICE, _ATTEMPTS):

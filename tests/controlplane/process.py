@@ -1,4 +1,4 @@
-"""One process under test: started, watched, frozen, killed, restarted, and never left behind."""
+"""One process under test: start, check, freeze, kill and restart it, and never leave it running."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _POLL_SECONDS = 0.02
 
 
 class ManagedProcess:
-    """A program with its log, its test of readiness and its faults.
+    """A program with its log, its readiness check and its faults.
 
-    It runs in a session of its own, so that a Ctrl-C in the terminal reaches only the one who started it, and is
-    killed with all its descendants when that one ends in any way. Not for use from several threads at once.
+    It runs in its own session, so that a Ctrl-C in the terminal does not reach it, and it is killed with all its
+    descendants when this process ends in any way. Not for use from several threads at once.
 
     Args:
-        name: What messages call it.
+        name: Name in messages.
         argv: The program and its arguments.
-        log: The file that standard output and standard error are appended to; its folder is made.
-        env: The whole environment; None for the one of this process.
-        cwd: The working folder; None for the one of this process.
-        ready: Asked until it returns True; an OSError counts as "not yet". None: ready at once.
+        log: File to which standard output and standard error are appended; its folder is created.
+        env: The whole environment; None for the environment of this process.
+        cwd: The working folder; None for that of this process.
+        ready: Called until it returns True; an OSError counts as not ready. None: ready at once.
         timeout: Seconds that becoming ready may take.
     """
 
@@ -57,17 +57,17 @@ class ManagedProcess:
         """Start the program and wait until it is ready.
 
         Raises:
-            ProcessError: It is running already, ended, or was not ready in time; with the end of its log.
+            ProcessError: It runs already, ended, or was not ready in time; the message has the end of its log.
         """
         self.spawn()
         self.wait_ready()
         return self
 
     def spawn(self) -> Self:
-        """Start the program without waiting for readiness, so that several can start side by side.
+        """Start the program without waiting until it is ready, so that several can start at the same time.
 
         Raises:
-            ProcessError: It is running already.
+            ProcessError: It runs already.
         """
         if self.running:
             raise ProcessError(f"{self.name} is running already, as process {self.pid}")
@@ -77,10 +77,10 @@ class ManagedProcess:
         return self
 
     def wait_ready(self) -> None:
-        """Wait until the test of readiness passes; kill the program if it does not in time.
+        """Wait until the readiness check passes; kill the program if it does not in time.
 
         Raises:
-            ProcessError: The program ended or was not ready in time; with the end of its log.
+            ProcessError: The program ended or was not ready in time; the message has the end of its log.
         """
         deadline = time.monotonic() + self._timeout
         while not self._is_ready():
@@ -93,7 +93,7 @@ class ManagedProcess:
 
     @property
     def pid(self) -> int:
-        """The id of the process, which is also that of its group.
+        """The id of the process and of its process group.
 
         Raises:
             ProcessError: It was never started.
@@ -106,46 +106,46 @@ class ManagedProcess:
         if self._popen is None:
             return False
         if self._popen.returncode is None and self._popen.poll() is not None:
-            self._bury(self._popen.pid)
+            self._kill_descendants(self._popen.pid)
         return self._popen.returncode is None
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, minus the signal's number if one ended it, or None while it runs or before its start."""
+        """The exit code, or minus the number of the signal that ended it; None while it runs or before its start."""
         return self._popen.returncode if self.running and self._popen else self._last_code()
 
     def freeze(self) -> None:
-        """Stop the process in its tracks (SIGSTOP), and return when all its threads stand still.
+        """Stop the process by SIGSTOP, and return when all its threads have stopped.
 
         Raises:
-            ProcessError: It is not running.
+            ProcessError: It does not run.
         """
         self.signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
-        """Let a frozen process go on (SIGCONT).
+        """Let a frozen process continue (SIGCONT).
 
         Raises:
-            ProcessError: It is not running.
+            ProcessError: It does not run.
         """
         self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the process and its descendants at once (SIGKILL), frozen or not; nothing if it has ended already."""
+        """End the process and its descendants by SIGKILL, also if it is frozen; do nothing if it has ended."""
         if self.running:
             kill_group(self.pid, signal.SIGKILL)
             self.wait()
 
     def terminate(self, timeout: float = 10.0) -> int | None:
-        """Ask the process to end (SIGTERM), kill it when it takes too long, and return its exit code.
+        """End the process by SIGTERM, or by SIGKILL if that takes too long, and return its exit code.
 
         Args:
-            timeout: Seconds that it gets; afterwards the code is -9.
+            timeout: Seconds until SIGKILL; the exit code is then -9.
         """
         if self.running:
             kill_group(self.pid, signal.SIGTERM)
-            kill_group(self.pid, signal.SIGCONT)  # a frozen process acts on a signal only after this
+            kill_group(self.pid, signal.SIGCONT)  # a frozen process handles SIGTERM only after this
             try:
                 self.wait(timeout)
             except ProcessError:
@@ -156,7 +156,7 @@ class ManagedProcess:
         """Kill the process if it runs, start it again with the same arguments, and wait until it is ready.
 
         Raises:
-            ProcessError: As for `start`.
+            ProcessError: As of `start`.
         """
         self.kill()
         self.start()
@@ -165,7 +165,7 @@ class ManagedProcess:
         """Send a signal to the process and its descendants.
 
         Raises:
-            ProcessError: It is not running.
+            ProcessError: It does not run.
         """
         if not self.running or not kill_group(self.pid, number):
             raise ProcessError(f"{self.name} is not running, so it cannot get {number.name}")
@@ -180,18 +180,18 @@ class ManagedProcess:
             code = self._started().wait(timeout)
         except subprocess.TimeoutExpired:
             raise self._failure(f"still runs after {timeout:.0f} s") from None
-        self._bury(self.pid)
+        self._kill_descendants(self.pid)
         return code
 
     def log_tail(self, lines: int = 20) -> str:
-        """Return the last lines that it wrote."""
+        """Return the last lines of its log."""
         return tail(self.log, lines)
 
     def __enter__(self) -> Self:
         return self if self.running else self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.terminate()
 
@@ -208,8 +208,8 @@ class ManagedProcess:
             raise ProcessError(f"{self.name} was never started")
         return self._popen
 
-    def _bury(self, pid: int) -> None:
-        kill_group(pid, signal.SIGKILL)  # its descendants do not outlive it
+    def _kill_descendants(self, pid: int) -> None:
+        kill_group(pid, signal.SIGKILL)  # its descendants end with it
         Supervisor.shared().forget(pid)
 
     def _last_code(self) -> int | None:

@@ -1,7 +1,7 @@
-"""Which programs make a control plane, and from which pinned sources.
+"""The programs of a control plane and their pinned sources.
 
-The pins are the committed `go.mod` and `go.sum` files under `modules/`: three, since the dependencies of Kubernetes,
-kwok and helm exclude each other.
+The pins are the committed files `go.mod` and `go.sum` in `modules/`: three modules, because the dependencies of
+Kubernetes, kwok and helm exclude each other.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from tests.controlplane.errors import BuildError
 MODULES = Path(__file__).parent / "modules"
 
 _SMALL = "-s -w"
-"""Without symbol tables: a third of the size."""
+"""Omit symbol tables, which are two thirds of the size."""
 
 _STAGES_FORMAT = "stages-1"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One program and how it is built.
+    """One program and how to build it.
 
     Attributes:
-        name: Of the executable.
-        module: The folder with the go.mod and go.sum that pin it.
-        package: The Go package of its main function.
-        ldflags: Flags for Go's linker.
+        name: Name of the executable.
+        module: Folder with the go.mod and go.sum that pin it.
+        package: Go package of its main function.
+        ldflags: Flags of Go's linker.
     """
 
     name: str
@@ -41,10 +41,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Where every program of a control plane is.
+    """Paths of the programs of a control plane.
 
     Attributes:
-        kwok_stages: The file of kwok's stages: how its pods and nodes live.
+        kwok_stages: File of kwok's stages: the states of its pods and nodes.
     """
 
     etcd: Path
@@ -66,7 +66,7 @@ def catalogue(modules: Path = MODULES) -> tuple[Source, ...]:
     kubernetes = modules / "kubernetes"
     version = pinned_version(kubernetes, "k8s.io/kubernetes")
     major, minor = version.removeprefix("v").split(".")[:2]
-    # Built from a module, not from its repository, each program must be told its version or calls itself v0.0.0.
+    # A program that is built from a module instead of its repository needs its version as a flag, or reports v0.0.0.
     of_kubernetes = " ".join(
         (
             _SMALL,
@@ -75,7 +75,7 @@ def catalogue(modules: Path = MODULES) -> tuple[Source, ...]:
             f"-X k8s.io/component-base/version.gitMinor={minor}",
         )
     )
-    # And helm what Kubernetes it may expect, or it believes in v1.20 and refuses newer charts.
+    # Without these flags helm assumes Kubernetes v1.20 and rejects charts for newer versions.
     of_helm = " ".join(
         (
             _SMALL,
@@ -121,10 +121,10 @@ def needed_go(sources: Iterable[Source]) -> tuple[int, ...]:
 
 
 def fingerprint(sources: Iterable[Source], platform: str) -> str:
-    """Return 16 hex digits that change with any pin, flag or platform: the key of the cache.
+    """Return 16 hex digits that depend on all pins, flags and the platform: the key of the cache.
 
     Args:
-        sources: What is built.
+        sources: The programs to build.
         platform: GOOS/GOARCH.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a person sees while programs are built: which one, how many of how many, and since when."""
+"""Progress of a build: which program, how many of all, and for how long."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 from typing import TextIO
 
 _HEARTBEAT_SECONDS = 15.0
-"""Of plain lines, where there is no terminal whose last line can be rewritten."""
+"""Interval of repeated lines if the output is not a terminal."""
 
 
 class Progress:
-    """Lines like `[3/7] kube-scheduler: compiling, 42 s`.
+    """Print lines like `[3/7] kube-scheduler: compiling, 42 s`.
 
-    On a terminal the last line is rewritten; elsewhere each state is a line, repeated while it lasts.
+    On a terminal the last line is rewritten; otherwise each state is a line, which is repeated while it lasts.
 
     Args:
-        stream: Standard error if None.
+        stream: Output; standard error if None.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -27,16 +27,16 @@ class Progress:
         self._shown = 0.0
 
     def enter(self, state: str) -> None:
-        """Begin a state that lasts."""
+        """Start a state."""
         self._state = state
         self._since = time.monotonic()
         self._show(f"{state} …")
 
     def beat(self, detail: str = "") -> None:
-        """Say that the state still lasts; call it often, it decides what is worth a line.
+        """Show that the state still lasts, if the last line is old enough; to be called often.
 
         Args:
-            detail: What is going on, such as the module being downloaded.
+            detail: Detail of the state, such as the module that is downloaded.
         """
         now = time.monotonic()
         if now - self._shown < (0.2 if self._terminal else _HEARTBEAT_SECONDS):
@@ -44,12 +44,12 @@ class Progress:
         self._show(f"{self._state}, {_duration(now - self._since)}{f' ({detail})' if detail else ''}")
 
     def done(self, result: str) -> None:
-        """End the state with a line that stays."""
+        """End the state with a line that is not rewritten."""
         self._show(f"{self._state}: {result}, {_duration(time.monotonic() - self._since)}")
         self.leave()
 
     def leave(self) -> None:
-        """Leave the last line as it is, so that others can write."""
+        """End the line, so that other output starts on a new one."""
         if self._terminal:
             print(file=self._stream, flush=True)
 

@@ -21,17 +21,17 @@ class Site:
     """Files and ports of one control plane.
 
     Attributes:
-        folder: Where all its files are.
-        cluster: How its API server is reached.
-        etcd_url: How etcd is reached: without TLS, so that a test can speak to it as simply as possible.
-        ports: The port of each component.
-        etcd_peer_port: The port on which etcd would speak to other members.
-        authority: Vouches for the API server and for every client.
-        serving: The certificate of everything that serves.
-        tokens: Signs the tokens of ServiceAccounts.
-        webhook_authority: Vouches for the API server when it calls webhooks; a separate one, so that a webhook
-            that trusts it trusts nobody else.
-        admin_kubeconfig: Of a member of system:masters.
+        folder: Folder of all its files.
+        cluster: The address of the API server.
+        etcd_url: URL of etcd, without TLS, so that tests can call it easily.
+        ports: Port of each component.
+        etcd_peer_port: Port for other members of etcd.
+        authority: CA of the API server and of every client.
+        serving: Serving certificate of all components.
+        tokens: Key pair that signs tokens of ServiceAccounts.
+        webhook_authority: CA of the API server's client certificate for webhooks; a separate one, so that a webhook
+            that trusts it trusts no other client.
+        admin_kubeconfig: Kubeconfig of a member of system:masters.
     """
 
     folder: Path
@@ -73,13 +73,13 @@ class Site:
         return self.cluster.write_kubeconfig(self.folder / f"{name}.kubeconfig", pair)
 
     def write_admission_config(self) -> Path:
-        """Have the API server show a client certificate to every webhook that asks for one.
+        """Write the configuration by which the API server uses a client certificate for webhooks, and return its path.
 
         https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#authenticate-apiservers
         """
         pair = self.webhook_authority.issue("webhook-client", common_name="kube-apiserver")
-        everywhere = {"name": "*", "user": credentials(pair)}
-        kubeconfig = {"apiVersion": "v1", "kind": "Config", "users": [everywhere]}
+        all_webhooks = {"name": "*", "user": credentials(pair)}
+        kubeconfig = {"apiVersion": "v1", "kind": "Config", "users": [all_webhooks]}
         path = self.write_json("webhook-client.kubeconfig", kubeconfig)
         configuration = {
             "apiVersion": "apiserver.config.k8s.io/v1",

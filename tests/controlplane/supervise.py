@@ -1,18 +1,17 @@
-"""Children that never outlive their starter, however it ends.
+"""Child processes that end when their parent ends in any way.
 
-A process that starts servers can be killed before it stops them. Each starter therefore has one small companion: the
-supervisor, a process in a session of its own that reads from a pipe whose only other end the starter holds. When the
-starter ends in any way, the kernel closes that end, and the supervisor kills what is left and removes the temporary
-folders.
-(`PR_SET_PDEATHSIG` is no substitute: it fires when the starting *thread* ends, see prctl(2).)
+A process that starts servers can be killed before it stops them. So each parent has one supervisor: a small process
+in its own session that reads from a pipe whose only other end the parent holds. When the parent ends in any way, the
+kernel closes that end, and the supervisor kills the remaining children and removes the temporary folders.
+(`PR_SET_PDEATHSIG` does not work here: it fires when the starting *thread* ends, see prctl(2).)
 
-Each child reports its own process id, on that same pipe, before it becomes the program it is meant to be. So there is
-no moment in which a child exists that the supervisor will not hear of.
+Each child writes its own process id to the same pipe before it executes its program. So no child exists without a
+message to the supervisor.
 
-A process that is forked without becoming another program holds the starter's end too: children last until both end.
+A process that is forked without executing another program holds the parent's end too: children live until both end.
 
 The lines of the pipe: `child PID`, `gone PID`, `folder PATH`, `kept PATH`.
-This file is also run as a program, with nothing but the standard library: keep its imports at that.
+This file is also run as a program, with the standard library only: it must not import anything else.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ from pathlib import Path
 from typing import IO, ClassVar
 
 _PYTHON = (sys.executable, "-I", "-S")
-"""Isolated and without site-packages: starts in about 20 ms."""
+"""Isolated mode without site-packages starts in about 20 ms."""
 
-_REPORT_AND_BECOME = 'echo "child $$" >&0 && exec "$0" "$@" </dev/null'
+_REPORT_AND_EXEC = 'echo "child $$" >&0 && exec "$0" "$@" </dev/null'
 """The child's standard input is the supervisor's pipe, until the exec closes it."""
 
 _REMOVAL_SECONDS = 10.0
 
 
 class Supervisor:
-    """The starter's side of the pipe."""
+    """The parent's end of the pipe."""
 
-    _mine: ClassVar[Supervisor | None] = None
+    _instance: ClassVar[Supervisor | None] = None
 
     def __init__(self) -> None:
-        self._owner = os.getpid()
+        self._parent = os.getpid()
         self._process = subprocess.Popen(
             [*_PYTHON, __file__],
             stdin=subprocess.PIPE,
@@ -56,24 +55,24 @@ class Supervisor:
 
     @classmethod
     def shared(cls) -> Supervisor:
-        """Return the one supervisor of this process, started at first use (and anew after a fork)."""
-        if cls._mine is None or cls._mine._owner != os.getpid():
-            cls._mine = cls()
-        return cls._mine
+        """Return the supervisor of this process, which is started at first use and again after a fork."""
+        if cls._instance is None or cls._instance._parent != os.getpid():
+            cls._instance = cls()
+        return cls._instance
 
     def spawn(
         self, argv: Sequence[str | Path], *, output: IO[bytes], env: Mapping[str, str] | None, cwd: Path | None
     ) -> subprocess.Popen[bytes]:
-        """Start a child in a session of its own, which is killed with all its descendants when this process ends.
+        """Start a child in its own session, which is killed with all its descendants when this process ends.
 
         Args:
-            argv: The program and its arguments. A program that does not exist ends with code 127.
-            output: Where standard output and standard error go.
-            env: The whole environment, or None for ours.
-            cwd: The working folder, or None for ours.
+            argv: The program and its arguments. If the program does not exist, the exit code is 127.
+            output: File of standard output and standard error.
+            env: The whole environment, or None for that of this process.
+            cwd: The working folder, or None for that of this process.
         """
         return subprocess.Popen(
-            ["/bin/sh", "-c", _REPORT_AND_BECOME, *map(str, argv)],
+            ["/bin/sh", "-c", _REPORT_AND_EXEC, *map(str, argv)],
             stdin=self._pipe,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -83,30 +82,30 @@ class Supervisor:
         )
 
     def forget(self, pid: int) -> None:
-        """Say that a child was waited for: its id may soon be somebody else's."""
-        self._tell(f"gone {pid}")
+        """Report that a child has ended: its id can be used again."""
+        self._send(f"gone {pid}")
 
     def adopt_folder(self, folder: Path) -> None:
-        """Have a folder removed when this process ends without having released it."""
-        self._tell(f"folder {folder}")
+        """Remove a folder when this process ends, unless it is released before."""
+        self._send(f"folder {folder}")
 
     def release_folder(self, folder: Path) -> None:
-        """Leave a folder alone again."""
-        self._tell(f"kept {folder}")
+        """Keep a folder that was adopted."""
+        self._send(f"kept {folder}")
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         # One write of less than PIPE_BUF bytes is never mixed with a child's: pipe(7).
         with contextlib.suppress(BrokenPipeError):
             os.write(self._pipe.fileno(), f"{line}\n".encode())
 
     def _close(self) -> None:
-        if self._owner == os.getpid():
+        if self._parent == os.getpid():
             self._pipe.close()
             self._process.wait()
 
 
 def kill_group(pid: int, number: signal.Signals) -> bool:
-    """Send a signal to a child and its descendants; False if there are none any more."""
+    """Send a signal to a child and its descendants; return False if none exists."""
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):  # macOS answers EPERM for a zombie
@@ -144,5 +143,5 @@ def _remove(folder: str) -> None:
 
 if __name__ == "__main__":
     for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(_number, signal.SIG_IGN)  # only the end of its starter ends it
+        signal.signal(_number, signal.SIG_IGN)  # it ends only when its parent has ended
     _supervise(sys.stdin)

@@ -1,4 +1,4 @@
-"""Each part of a control plane can be frozen, killed and restarted, and its starter's end is its own."""
+"""Each component of a control plane can be frozen, killed and restarted, and nothing remains when its parent ends."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane that is broken by one test after the other, and mended by each."""
+    """Start a control plane for the tests that break and repair it."""
     with ControlPlane.start(tmp_path_factory.mktemp("fragile")) as running:
         yield running
 
 
 def roll_out(plane: ControlPlane, name: str) -> None:
-    """Create a Deployment and wait until its pod is Ready, which takes every component."""
+    """Create a Deployment and wait until its pod is Ready, which needs every component."""
     plane.apply(deployment(name))
     plane.kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
 
 
 @pytest.mark.parametrize("component", list(Component))
-def test_each_component_comes_back_after_kill_9(fragile: ControlPlane, component: Component) -> None:
-    """After a restart all is as before: what was stored is there, and new pods become Ready."""
+def test_each_component_works_after_sigkill_and_restart(fragile: ControlPlane, component: Component) -> None:
+    """After a restart, stored objects exist and new pods become Ready."""
     name = f"killed-{component}"
     fragile.kubectl("create", "configmap", name)
     process = fragile.process(component)
@@ -59,8 +59,8 @@ def test_each_component_comes_back_after_kill_9(fragile: ControlPlane, component
 
 
 @pytest.mark.parametrize("component", [Component.ETCD, Component.APISERVER])
-def test_writes_fail_while_the_store_or_the_server_is_frozen(fragile: ControlPlane, component: Component) -> None:
-    """A frozen server accepts connections and gives no answer; thawed, it works on."""
+def test_writes_fail_while_etcd_or_the_api_server_is_frozen(fragile: ControlPlane, component: Component) -> None:
+    """A frozen server accepts connections and gives no answer; after `thaw` it works."""
     name = f"frozen-{component}"
     fragile.freeze(component)
     with pytest.raises(CommandError):
@@ -69,8 +69,8 @@ def test_writes_fail_while_the_store_or_the_server_is_frozen(fragile: ControlPla
     roll_out(fragile, name)
 
 
-def test_a_frozen_controller_manager_makes_no_replica_set(fragile: ControlPlane) -> None:
-    """A Deployment stays unseen until it goes on."""
+def test_a_frozen_controller_manager_creates_no_replica_set(fragile: ControlPlane) -> None:
+    """A Deployment is not observed until the controller manager continues."""
     fragile.freeze("controller-manager")
     fragile.apply(deployment("unseen"))
     assert "observedGeneration" not in fragile.get("deployment", "unseen")["status"]
@@ -79,7 +79,7 @@ def test_a_frozen_controller_manager_makes_no_replica_set(fragile: ControlPlane)
 
 
 def test_a_frozen_scheduler_leaves_pods_without_a_node(fragile: ControlPlane) -> None:
-    """A pod exists and is bound to no node until it goes on."""
+    """A pod is bound to no node until the scheduler continues."""
     fragile.freeze("scheduler")
     fragile.apply(deployment("unbound"))
     fragile.wait_for(lambda: pods(fragile, "unbound"), what="the pod to be created")
@@ -89,7 +89,7 @@ def test_a_frozen_scheduler_leaves_pods_without_a_node(fragile: ControlPlane) ->
 
 
 def test_a_frozen_kwok_leaves_pods_pending(fragile: ControlPlane) -> None:
-    """A pod is bound to a node and not running until it goes on."""
+    """A pod is bound to a node and Pending until kwok continues."""
     fragile.freeze("kwok")
     fragile.apply(deployment("pending"))
     fragile.wait_for(
@@ -101,7 +101,7 @@ def test_a_frozen_kwok_leaves_pods_pending(fragile: ControlPlane) -> None:
 
 
 def test_a_compacted_revision_is_gone(fragile: ControlPlane) -> None:
-    """After `compact`, a watch from an old resourceVersion is answered 410 by a fresh API server."""
+    """After `compact` and a restart of the API server, a watch from an old resourceVersion gets 410."""
     old = fragile.get("configmap", "kube-root-ca.crt", "default")["metadata"]["resourceVersion"]
     fragile.kubectl("create", "configmap", "later")
     assert fragile.compact() > int(old)
@@ -112,8 +112,8 @@ def test_a_compacted_revision_is_gone(fragile: ControlPlane) -> None:
     assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
 
 
-def test_options_reach_the_servers(tmp_path: Path) -> None:
-    """Flags, the number of nodes and the audit level are as asked; a Secret's data never is in the audit log."""
+def test_options_are_applied(tmp_path: Path) -> None:
+    """Flags, number of nodes and audit level are those of the options, and the audit log has no data of Secrets."""
     options = Options(
         nodes=1,
         durable=True,
@@ -141,14 +141,14 @@ def test_options_reach_the_servers(tmp_path: Path) -> None:
 
 
 def test_a_failed_start_shows_the_log_and_leaves_no_process(tmp_path: Path) -> None:
-    """The component, its own words and the log's path are told; etcd, which had started, is gone."""
+    """The message has the component, the path and the end of its log, and no process of the control plane remains."""
     with pytest.raises(ProcessError, match=r"apiserver ended with code 1 (?s:.)*apiserver\.log(?s:.)*--no-such-flag"):
         ControlPlane.start(tmp_path / "plane", options=Options(apiserver_args=("--no-such-flag",)))
     assert "apiserver" in [path.stem for path in (tmp_path / "plane").glob("*.log")]
     assert not processes_with(tmp_path / "plane")
 
 
-STARTER = """
+PARENT_PROGRAM = """
 import json, signal
 from tests.controlplane import Component, ControlPlane
 with ControlPlane.start() as plane:
@@ -160,12 +160,12 @@ with ControlPlane.start() as plane:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_nothing_is_left_when_the_starter_ends(tmp_path: Path, number: signal.Signals) -> None:
-    """After a crash, a Ctrl-C or a kill of the starter, no process and no temporary folder remains."""
-    log = tmp_path / "starter.log"
-    starter = ManagedProcess(
-        "starter",
-        [sys.executable, "-c", STARTER],
+def test_nothing_remains_when_the_parent_ends(tmp_path: Path, number: signal.Signals) -> None:
+    """After SIGKILL, SIGINT or SIGTERM to the parent process, no process and no temporary folder remains."""
+    log = tmp_path / "parent.log"
+    parent = ManagedProcess(
+        "parent",
+        [sys.executable, "-c", PARENT_PROGRAM],
         log=log,
         cwd=Path(__file__).parents[2],
         ready=lambda: "[" in log.read_text(),
@@ -173,21 +173,21 @@ def test_nothing_is_left_when_the_starter_ends(tmp_path: Path, number: signal.Si
     ).start()
     folder, pids = json.loads(log.read_text())
     assert all(is_alive(pid) for pid in pids)
-    os.kill(starter.pid, number)
-    starter.wait()
+    os.kill(parent.pid, number)
+    parent.wait()
     wait_for(lambda: not any(map(is_alive, pids)), what="the end of all components")
     wait_for(lambda: not Path(folder).exists(), what="the temporary folder to be removed")
     assert not processes_with(Path(folder))
 
 
 def pods(plane: ControlPlane, app: str) -> list[dict[str, dict[str, object]]]:
-    """The pods of a Deployment."""
+    """Return the pods of a Deployment."""
     listed = json.loads(plane.kubectl("get", "pods", "-l", f"app={app}", "-o", "json").stdout)
     items: list[dict[str, dict[str, object]]] = listed["items"]
     return items
 
 
 def processes_with(folder: Path) -> list[str]:
-    """The commands of all processes that have a folder in their arguments."""
+    """Return the command lines of all processes that have a folder in their arguments."""
     listing = subprocess.run(["ps", "-eo", "stat=,args="], capture_output=True, text=True, check=True).stdout
     return [line for line in listing.splitlines() if str(folder) in line and not line.startswith("Z")]

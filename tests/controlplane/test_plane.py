@@ -1,4 +1,4 @@
-"""The shared control plane does what a cluster does."""
+"""The shared control plane works like a cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.controlplane import CommandError, ControlPlane
 
 
 def deployment(name: str, *, replicas: int = 1) -> dict[str, object]:
-    """A Deployment of the smallest kind."""
+    """Return a minimal Deployment."""
     labels = {"app": name}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "none"}]}}
     return {
@@ -25,22 +25,22 @@ def deployment(name: str, *, replicas: int = 1) -> dict[str, object]:
     }
 
 
-def test_versions_are_those_that_are_pinned(plane: ControlPlane) -> None:
-    """Server and client say the version of the pins, not v0.0.0."""
+def test_versions_are_the_pinned_ones(plane: ControlPlane) -> None:
+    """Server and client report the pinned version."""
     version = json.loads(plane.kubectl("version", "-o", "json").stdout)
     assert version["serverVersion"]["gitVersion"] == version["clientVersion"]["gitVersion"] == "v1.35.4"
     assert version["serverVersion"]["minor"] == "35"
 
 
 def test_pods_become_ready_and_a_rollout_ends(plane: ControlPlane, namespace: str) -> None:
-    """All components work together: `rollout status` ends only when each pod is Ready on a node."""
+    """`rollout status` ends when each pod is Ready on a node, which needs all components."""
     plane.apply(deployment("web", replicas=3), namespace=namespace)
     plane.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
     assert plane.get("deployment", "web", namespace)["status"]["readyReplicas"] == 3
 
 
-def test_apply_takes_yaml_an_object_and_several(plane: ControlPlane, namespace: str) -> None:
-    """Manifests can be given in each form that tests have them in."""
+def test_apply_accepts_yaml_and_objects(plane: ControlPlane, namespace: str) -> None:
+    """Manifests can be a YAML text, one object, or several objects."""
     plane.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", namespace=namespace)
     maps = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in ("b", "c", "d")]
     plane.apply(maps[0], namespace=namespace)
@@ -49,8 +49,8 @@ def test_apply_takes_yaml_an_object_and_several(plane: ControlPlane, namespace: 
     assert {f"configmap/{name}" for name in "abcd"} <= set(found)
 
 
-def test_a_refused_command_raises_with_what_kubectl_said(plane: ControlPlane, namespace: str) -> None:
-    """An error names the command and the server's reason; without `check` the result is there to look at."""
+def test_a_failed_command_raises_with_its_output(plane: ControlPlane, namespace: str) -> None:
+    """The error has the command and the server's reason; without `check` the result is returned."""
     with pytest.raises(CommandError, match=r"get configmap missing .*NotFound"):
         plane.get("configmap", "missing", namespace)
     result = plane.kubectl("get", "configmap", "missing", "-n", namespace, check=False)
@@ -59,13 +59,13 @@ def test_a_refused_command_raises_with_what_kubectl_said(plane: ControlPlane, na
 
 
 def test_a_command_that_hangs_is_killed(plane: ControlPlane, namespace: str) -> None:
-    """A command has an end even if the server gives none."""
+    """A command that takes longer than its timeout is killed."""
     with pytest.raises(CommandError, match="was killed after 1 s"):
         plane.kubectl("get", "configmap", "--watch", "-n", namespace, timeout=1)
 
 
-def test_a_service_account_may_do_what_its_role_allows(plane: ControlPlane, namespace: str) -> None:
-    """The kubeconfig of a ServiceAccount is that user, and RBAC holds for it."""
+def test_a_service_account_has_the_rights_of_its_role(plane: ControlPlane, namespace: str) -> None:
+    """The kubeconfig of a ServiceAccount authenticates it, and RBAC applies to it."""
     plane.kubectl("create", "serviceaccount", "robot", "-n", namespace)
     kubeconfig = plane.kubeconfig_for("robot", namespace)
     who = json.loads(plane.kubectl("auth", "whoami", "-o", "json", kubeconfig=kubeconfig).stdout)
@@ -77,14 +77,14 @@ def test_a_service_account_may_do_what_its_role_allows(plane: ControlPlane, name
     )
     allowed = plane.wait_for(
         lambda: plane.kubectl("get", "secrets", kubeconfig=kubeconfig, check=False).returncode == 0,
-        what="the role to count",
+        what="the role to apply",
     )
     assert allowed
 
 
 @pytest.mark.parametrize(("path", "status"), [("/readyz", 200), ("/livez", 200), ("/version", 401), ("/api", 401)])
-def test_strangers_may_ask_for_health_only(plane: ControlPlane, path: str, status: int) -> None:
-    """Who shows no credentials is nobody, and is told nothing but health."""
+def test_anonymous_requests_can_only_read_health(plane: ControlPlane, path: str, status: int) -> None:
+    """A request without credentials gets 200 on health endpoints and 401 elsewhere."""
     port = int(plane.url.rpartition(":")[2])
     trust = ssl.create_default_context(cafile=str(plane.authority))
     with closing(http.client.HTTPSConnection("127.0.0.1", port, context=trust)) as connection:
@@ -92,7 +92,7 @@ def test_strangers_may_ask_for_health_only(plane: ControlPlane, path: str, statu
         assert connection.getresponse().status == status
 
 
-def test_the_audit_log_tells_who_did_what(plane: ControlPlane, namespace: str) -> None:
+def test_the_audit_log_can_be_filtered(plane: ControlPlane, namespace: str) -> None:
     """Requests since an offset are found by user, verb, resource and namespace."""
     plane.kubectl("create", "configmap", "before", "-n", namespace)
     since = plane.audit.offset()
@@ -100,12 +100,12 @@ def test_the_audit_log_tells_who_did_what(plane: ControlPlane, namespace: str) -
     (event,) = plane.audit.events(since=since, user="admin", verb="create", resource="configmaps", namespace=namespace)
     assert event.object_ref.name == "after"
     assert event.response_status.code == 201
-    assert not list(plane.audit.events(since=since, user="nobody"))
+    assert not list(plane.audit.events(since=since, user="unknown"))
     assert not list(plane.audit.events(since=since, resource="configmaps/status", namespace=namespace))
 
 
-def test_controllers_are_told_apart_in_the_audit_log(plane: ControlPlane, namespace: str) -> None:
-    """Each controller acts as a ServiceAccount of its own, as on a production cluster."""
+def test_controllers_have_separate_users_in_the_audit_log(plane: ControlPlane, namespace: str) -> None:
+    """Each controller acts as its own ServiceAccount, as in a production cluster."""
     since = plane.audit.offset()
     plane.apply(deployment("web"), namespace=namespace)
     plane.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
@@ -114,7 +114,7 @@ def test_controllers_are_told_apart_in_the_audit_log(plane: ControlPlane, namesp
 
 
 def test_helm_installs_a_chart(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """The real helm renders for this version of Kubernetes, and installs."""
+    """The real helm renders for the pinned version of Kubernetes, and installs."""
     chart = tmp_path / "tiny"
     (chart / "templates").mkdir(parents=True)
     (chart / "Chart.yaml").write_text("apiVersion: v2\nname: tiny\nversion: 0.1.0\nkubeVersion: '>=1.35.0'\n")

@@ -1,4 +1,4 @@
-"""A managed process is started, watched and broken as promised, and leaves nothing behind."""
+"""A managed process is started, checked and stopped as documented, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARENT = (
 
 
 def python(folder: Path, code: str, *, timeout: float = 30) -> ManagedProcess:
-    """A Python program in a folder, which is ready when it has written the file `ready`."""
+    """Return a Python program in a folder, which is ready when it has written the file `ready`."""
     return ManagedProcess(
         "example",
         [sys.executable, "-c", code],
@@ -32,8 +32,8 @@ def python(folder: Path, code: str, *, timeout: float = 30) -> ManagedProcess:
     )
 
 
-def test_it_runs_from_start_to_terminate(tmp_path: Path) -> None:
-    """Started means ready; terminated means gone, with the code of the signal."""
+def test_a_process_runs_from_start_to_terminate(tmp_path: Path) -> None:
+    """After `start` the process is ready, and after `terminate` it has ended with the code of the signal."""
     process = python(tmp_path, READY_FILE)
     with process.start():
         assert is_alive(process.pid)
@@ -42,38 +42,38 @@ def test_it_runs_from_start_to_terminate(tmp_path: Path) -> None:
     assert not is_alive(process.pid)
 
 
-def test_its_environment_and_log_are_as_told(tmp_path: Path) -> None:
-    """Nothing but the given environment is there, and both streams are in the log."""
+def test_a_process_has_its_environment_and_log(tmp_path: Path) -> None:
+    """The process has the given environment only, and both output streams are in the log."""
     code = "import os, sys; print(os.environ['COLOUR']); print('HOME' in os.environ, file=sys.stderr)"
     process = ManagedProcess("example", [sys.executable, "-c", code], log=tmp_path / "a" / "log", env={"COLOUR": "red"})
     assert process.start().wait() == 0
     assert set(process.log_tail().split()) == {"red", "False"}
 
 
-def test_one_that_ends_before_it_is_ready_shows_its_log(tmp_path: Path) -> None:
+def test_a_process_that_ends_before_it_is_ready_is_an_error(tmp_path: Path) -> None:
     """The error has the exit code, the path of the log and its end."""
-    process = python(tmp_path, "raise SystemExit('the moon is down')")
-    with pytest.raises(ProcessError, match=r"ended with code 1 .*example\.log ends with:\nthe moon is down"):
+    process = python(tmp_path, "raise SystemExit('no such setting')")
+    with pytest.raises(ProcessError, match=r"ended with code 1 .*example\.log ends with:\nno such setting"):
         process.start()
 
 
-def test_one_that_is_never_ready_is_killed(tmp_path: Path) -> None:
-    """A start that fails leaves nothing running."""
+def test_a_process_that_is_never_ready_is_killed(tmp_path: Path) -> None:
+    """A start that fails leaves no process."""
     process = python(tmp_path, "import signal; signal.pause()", timeout=0.5)
     with pytest.raises(ProcessError, match="was not ready"):
         process.start()
     assert not process.running
 
 
-def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    """The shell's words about it are in the error."""
+def test_a_missing_program_is_an_error(tmp_path: Path) -> None:
+    """The error has the message of the shell about the program."""
     process = ManagedProcess("example", ["/no/such/program"], log=tmp_path / "log", ready=lambda: False)
     with pytest.raises(ProcessError, match=r"ended with code 127 .*(?s:.)*/no/such/program"):
         process.start()
 
 
-def test_frozen_stands_still_and_thawed_goes_on(tmp_path: Path) -> None:
-    """When `freeze` returns, nothing moves any more; `thaw` lets it go on where it was."""
+def test_freeze_stops_and_thaw_continues_a_process(tmp_path: Path) -> None:
+    """When `freeze` returns, the process has stopped, and after `thaw` it continues."""
     code = "import itertools\nfor n in itertools.count(): open('ready', 'w').write(str(n))"
     with python(tmp_path, code).start() as process:
         process.freeze()
@@ -85,32 +85,32 @@ def test_frozen_stands_still_and_thawed_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
-def test_frozen_can_be_ended(tmp_path: Path, how: str) -> None:
-    """Both ways of ending work on a process that stands still."""
+def test_a_frozen_process_can_be_ended(tmp_path: Path, how: str) -> None:
+    """`kill` and `terminate` end a frozen process."""
     process = python(tmp_path, READY_FILE).start()
     process.freeze()
     getattr(process, how)()
     assert process.returncode == {"kill": -signal.SIGKILL, "terminate": -signal.SIGTERM}[how]
 
 
-def test_one_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    """Terminating has an end."""
+def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    """`terminate` sends SIGKILL after its timeout."""
     process = python(tmp_path, STUBBORN).start()
     assert process.terminate(timeout=0.2) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
-def test_its_descendants_end_with_it(tmp_path: Path, how: str) -> None:
-    """What a process has started goes when it goes."""
+def test_descendants_end_with_their_process(tmp_path: Path, how: str) -> None:
+    """When a process ends, the processes that it has started are killed."""
     process = python(tmp_path, PARENT).start()
     child = int((tmp_path / "child").read_text())
     assert is_alive(child)
     getattr(process, how)()
-    wait_for(lambda: not is_alive(child), what="the grandchild's end")
+    wait_for(lambda: not is_alive(child), what="the grandchild to end")
 
 
-def test_restart_gives_a_new_process(tmp_path: Path) -> None:
-    """A restart works on a running process as on a killed one."""
+def test_restart_starts_a_new_process(tmp_path: Path) -> None:
+    """`restart` works on a running process and on a killed one."""
     with python(tmp_path, READY_FILE).start() as process:
         first = process.pid
         process.restart()
@@ -123,8 +123,8 @@ def test_restart_gives_a_new_process(tmp_path: Path) -> None:
         assert not is_alive(second)
 
 
-def test_misuse_is_named(tmp_path: Path) -> None:
-    """Each call at the wrong time says what is wrong."""
+def test_misuse_is_an_error(tmp_path: Path) -> None:
+    """Each call at the wrong time raises an error that says why."""
     process = python(tmp_path, READY_FILE)
     with pytest.raises(ProcessError, match="example was never started"):
         _ = process.pid
@@ -138,8 +138,8 @@ def test_misuse_is_named(tmp_path: Path) -> None:
         process.freeze()
 
 
-def test_it_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
-    """A process belongs to its starter's process, not to one of its threads."""
+def test_a_process_lives_longer_than_the_thread_that_started_it(tmp_path: Path) -> None:
+    """A process continues when the thread that started it has ended."""
     process = python(tmp_path, READY_FILE)
     thread = threading.Thread(target=process.start)
     thread.start()
@@ -148,7 +148,7 @@ def test_it_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
         assert process.running
 
 
-SPAWN_AND_FAIL = """
+PARENT_PROGRAM = """
 import os, pathlib, sys
 from tests.controlplane import ManagedProcess
 from tests.controlplane.supervise import Supervisor
@@ -174,12 +174,12 @@ pathlib.Path("ready").touch()
         "os.execvp('true', ['true'])",
     ],
 )
-def test_nothing_is_left_however_the_starter_ends(tmp_path: Path, ending: str) -> None:
-    """Children, frozen ones too, and adopted folders go when their starter goes."""
+def test_nothing_remains_when_the_parent_ends(tmp_path: Path, ending: str) -> None:
+    """When the parent process ends in any way, its children, frozen ones too, and its adopted folders are removed."""
     repository = Path(__file__).parents[2]
-    code = f"import sys; sys.path.insert(0, {str(repository)!r})\n" + SPAWN_AND_FAIL.format(ending=ending)
+    code = f"import sys; sys.path.insert(0, {str(repository)!r})\n" + PARENT_PROGRAM.format(ending=ending)
     python(tmp_path, code).spawn().wait()
     assert (tmp_path / "ready").exists()
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    wait_for(lambda: not any(map(is_alive, pids)), what="the children's end")
+    wait_for(lambda: not any(map(is_alive, pids)), what="the children to end")
     wait_for(lambda: not (tmp_path / "kept").exists(), what="the folder to be removed")

@@ -1,4 +1,4 @@
-"""A Valkey of one's own keeps its promises, and can be broken."""
+"""A Valkey for tests keeps its data as documented, and can be broken."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.valkey import AppendOnly, Valkey
 
 @contextmanager
 def client(valkey: Valkey) -> Iterator[redis.Redis]:
-    """A client that gives up after half a second."""
+    """Connect with a timeout of half a second."""
     opened = redis.Redis.from_url(valkey.url, socket_timeout=0.5, socket_connect_timeout=0.5, decode_responses=True)
     try:
         yield opened
@@ -25,8 +25,8 @@ def client(valkey: Valkey) -> Iterator[redis.Redis]:
         opened.close()
 
 
-def test_acknowledged_writes_survive_kill_9(valkey: Valkey) -> None:
-    """The default keeps what it acknowledged, at the same address."""
+def test_acknowledged_writes_survive_sigkill(valkey: Valkey) -> None:
+    """After a restart on the same address, all acknowledged writes exist."""
     url = valkey.url
     with client(valkey) as connected:
         for number in range(100):
@@ -38,8 +38,8 @@ def test_acknowledged_writes_survive_kill_9(valkey: Valkey) -> None:
         assert [connected.get(f"key-{number}") for number in range(100)] == [str(number) for number in range(100)]
 
 
-def test_without_persistence_nothing_survives(tmp_path: Path) -> None:
-    """A store that can be emptied is there for tests of just that."""
+def test_without_persistence_a_restart_loses_all_data(tmp_path: Path) -> None:
+    """With `appendonly=None`, a restarted server has no data."""
     with Valkey.start(tmp_path / "v", appendonly=None) as valkey:
         with client(valkey) as connected:
             connected.set("key", "value")
@@ -49,15 +49,15 @@ def test_without_persistence_nothing_survives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("appendonly", ["everysec", "always"])
-def test_persistence_is_as_asked(tmp_path: Path, appendonly: AppendOnly) -> None:
-    """The server itself says how it keeps what it is told."""
+def test_persistence_is_configured(tmp_path: Path, appendonly: AppendOnly) -> None:
+    """The server reports the persistence that was requested."""
     with Valkey.start(tmp_path / "v", appendonly=appendonly) as valkey, client(valkey) as connected:
         assert connected.config_get("appendfsync") == {"appendfsync": appendonly}
         assert connected.config_get("appendonly") == {"appendonly": "yes"}
 
 
-def test_frozen_it_accepts_and_does_not_answer(valkey: Valkey) -> None:
-    """A frozen server times out; a thawed one answers what was asked meanwhile."""
+def test_a_frozen_server_does_not_answer(valkey: Valkey) -> None:
+    """Requests to a frozen server time out, and after `thaw` the server answers."""
     with client(valkey) as connected:
         connected.set("key", "value")
         valkey.freeze()
@@ -67,8 +67,8 @@ def test_frozen_it_accepts_and_does_not_answer(valkey: Valkey) -> None:
         assert connected.get("key") == "value"
 
 
-def test_it_can_listen_on_a_unix_socket_alone(tmp_path: Path) -> None:
-    """The socket is in the folder, for its owner only, and no port is open."""
+def test_a_server_can_listen_on_a_unix_socket_only(tmp_path: Path) -> None:
+    """The socket is in the folder, accessible for its owner only, and no port is open."""
     with Valkey.start(tmp_path / "v", unix_socket=True) as valkey, client(valkey) as connected:
         assert valkey.url == f"unix://{tmp_path}/v/valkey.sock"
         assert valkey.port is None
@@ -76,14 +76,14 @@ def test_it_can_listen_on_a_unix_socket_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / "v" / "valkey.sock").stat().st_mode) == 0o700
 
 
-def test_a_folder_too_deep_for_a_socket_is_named(tmp_path: Path) -> None:
-    """The kernel's limit is explained instead of met."""
+def test_a_path_too_long_for_a_socket_is_rejected(tmp_path: Path) -> None:
+    """The error says how long the path of a unix socket can be."""
     with pytest.raises(ControlPlaneError, match="bytes of a unix socket"):
         Valkey.start(tmp_path / ("deep" * 30), unix_socket=True)
 
 
 def test_tls_is_verified(tmp_path: Path) -> None:
-    """The URL has what a client needs to trust the server; who trusts others is not connected."""
+    """The URL has the CA of the server, and a client that does not trust this CA cannot connect."""
     with Valkey.start(tmp_path / "v", tls=True) as valkey:
         assert valkey.url.startswith("rediss://")
         with client(valkey) as connected:
@@ -99,8 +99,8 @@ def test_tls_is_verified(tmp_path: Path) -> None:
             assert connected.strlen("key") == 1_000_000
 
 
-def test_a_password_is_demanded(tmp_path: Path) -> None:
-    """The URL has the password, however odd its characters, and without it nothing goes."""
+def test_a_password_is_required(tmp_path: Path) -> None:
+    """The URL has the password, with any characters, and a client without it is rejected."""
     with Valkey.start(tmp_path / "v", password="p@ss/w:rd") as valkey:
         with client(valkey) as connected:
             assert connected.ping()
@@ -109,7 +109,7 @@ def test_a_password_is_demanded(tmp_path: Path) -> None:
 
 
 def test_a_sentinel_names_the_new_primary(tmp_path: Path) -> None:
-    """Primary, replica and sentinel are three of these; the sentinel notices when the primary dies."""
+    """When the primary is killed, Sentinel reports the replica as primary."""
     with Valkey.start(tmp_path / "a") as primary:
         follow = (f"replicaof 127.0.0.1 {primary.port}",)
         watch = (
@@ -120,32 +120,32 @@ def test_a_sentinel_names_the_new_primary(tmp_path: Path) -> None:
         with (
             Valkey.start(tmp_path / "b", config=follow) as replica,
             Valkey.start(tmp_path / "s", config=watch, args=("--sentinel",), appendonly=None) as sentinel,
-            client(sentinel) as asked,
+            client(sentinel) as monitor,
         ):
-            wait_for(lambda: asked.sentinel_slaves("main"), what="the sentinel to find the replica")
+            wait_for(lambda: monitor.sentinel_slaves("main"), what="the sentinel to find the replica")
             primary.kill()
             wait_for(
-                lambda: asked.sentinel_get_master_addr_by_name("main") == ("127.0.0.1", replica.port),
+                lambda: monitor.sentinel_get_master_addr_by_name("main") == ("127.0.0.1", replica.port),
                 what="the failover",
             )
 
 
-def test_a_cluster_of_one_takes_all_slots(tmp_path: Path) -> None:
-    """Cluster mode is a line of configuration away."""
+def test_a_cluster_of_one_server_works(tmp_path: Path) -> None:
+    """A server with `cluster-enabled yes` and all slots accepts writes."""
     with Valkey.start(tmp_path / "v", config=("cluster-enabled yes",)) as valkey, client(valkey) as connected:
         connected.cluster("ADDSLOTSRANGE", 0, 16383)
         wait_for(lambda: connected.cluster("info")["cluster_state"] == "ok", what="the cluster")
         assert connected.set("key", "value")
 
 
-def test_a_wrong_line_of_configuration_is_shown(tmp_path: Path) -> None:
-    """The server's own words are in the error."""
+def test_an_invalid_line_of_configuration_is_shown(tmp_path: Path) -> None:
+    """The error has the message of the server."""
     with pytest.raises(ProcessError, match="no-such-line"):
         Valkey.start(tmp_path / "v", config=("no-such-line yes",))
 
 
-def test_stop_ends_a_frozen_one_and_keeps_its_data(tmp_path: Path) -> None:
-    """A stop is orderly even for a frozen server, and a new one in the folder has its data."""
+def test_stop_ends_a_frozen_server_and_keeps_its_data(tmp_path: Path) -> None:
+    """A frozen server can be stopped, and a new server in the same folder has its data."""
     valkey = Valkey.start(tmp_path / "v")
     with client(valkey) as connected:
         connected.set("key", "value")

@@ -1,4 +1,4 @@
-"""A program that ends TLS in front of a server on loopback: `tls_front.py PORT BACKEND_PORT CERTIFICATE KEY`."""
+"""A program that terminates TLS in front of a server on loopback: `tls_front.py PORT BACKEND_PORT CERTIFICATE KEY`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import sys
 _CHUNK_BYTES = 65_536
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hand on what comes until the sender ends; then end, too."""
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Forward data until the sender closes; then close the other side too."""
     with contextlib.suppress(OSError):
         while chunk := await reader.read(_CHUNK_BYTES):
             writer.write(chunk)
@@ -26,10 +26,10 @@ async def _serve(port: int, backend: int, certificate: str, key: str) -> None:
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             backend_reader, backend_writer = await asyncio.open_connection("127.0.0.1", backend)
-        except OSError:  # the server is down: so is its front
+        except OSError:  # the server is down, so close the connection
             writer.close()
             return
-        await asyncio.gather(_carry(reader, backend_writer), _carry(backend_reader, writer))
+        await asyncio.gather(_forward(reader, backend_writer), _forward(backend_reader, writer))
 
     server = await asyncio.start_server(connect, "127.0.0.1", port, ssl=context)
     await server.serve_forever()

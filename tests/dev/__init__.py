@@ -1,1 +1,1 @@
-"""A cluster on this machine to try rollonce on: `make dev` and `make demo`."""
+"""A local cluster to try rollonce on: `make dev` and `make demo`."""

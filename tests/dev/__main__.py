@@ -6,12 +6,12 @@ import sys
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command that was given."""
+    """Run a command and return its exit code."""
     if arguments not in (["up"], ["demo"]):
         print("usage: python -m tests.dev up|demo", file=sys.stderr)
         return 2
     try:
-        # Imported here, since that takes a second in which Ctrl-C may come.
+        # Imported here, because the import takes a second, and Ctrl-C during it must be handled too.
         from tests.controlplane.errors import ControlPlaneError  # noqa: PLC0415
         from tests.dev import program  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The pieces of a local installation, started in order and stopped together."""
+"""The processes of a local installation, started in order and stopped together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Environment:
         plane: The control plane.
         valkey: The deduplication store.
         installation: The server and the controller.
-        kubeconfig: Of an administrator, at a path that stays the same.
+        kubeconfig: Kubeconfig of an administrator, at a path that is the same at each start.
     """
 
     plane: ControlPlane
@@ -36,33 +36,33 @@ class Environment:
     kubeconfig: Path
 
     def shell_environment(self) -> Mapping[str, str]:
-        """The environment in which the README's commands work as they are typed."""
+        """Return the environment in which the commands of the README work as they are written."""
         programs = str(self.plane.programs.kubectl.parent)
         return os.environ | {"KUBECONFIG": str(self.kubeconfig), "PATH": f"{programs}:{os.environ['PATH']}"}
 
 
 @contextmanager
-def running(say: Callable[[str], None]) -> Iterator[Environment]:
+def running(report: Callable[[str], None]) -> Iterator[Environment]:
     """Start everything, and stop it at the end.
 
     Args:
-        say: Told of each step.
+        report: Called with a description of each step.
 
     Raises:
-        ControlPlaneError: Something did not start, or another one runs in this folder.
+        ControlPlaneError: Something did not start, or an installation runs in this folder already.
     """
     FOLDER.mkdir(exist_ok=True)
     with ExitStack() as stack:
         _lock(stack)
         state = FOLDER / "state"
         shutil.rmtree(state, ignore_errors=True)
-        say("Starting etcd, the API server, its controllers and a node")
+        report("Starting etcd, the API server, its controllers and a node")
         plane = stack.enter_context(ControlPlane.start(state / "plane"))
         kubeconfig = FOLDER / "kubeconfig"
         shutil.copy(plane.kubeconfig, kubeconfig)
-        say("Starting Valkey")
+        report("Starting Valkey")
         valkey = stack.enter_context(Valkey.start(state / "valkey"))
-        say("Starting rollonce: the server and the controller, with certificates of their own making")
+        report("Starting rollonce: the server and the controller, with self-managed certificates")
         plane.kubectl("create", "namespace", _NAMESPACE)
         installation = stack.enter_context(
             Installation.start(
@@ -74,7 +74,7 @@ def running(say: Callable[[str], None]) -> Iterator[Environment]:
             )
         )
         yield Environment(plane, valkey, installation, kubeconfig)
-        say("Stopping")
+        report("Stopping")
 
 
 def _lock(stack: ExitStack) -> None:
@@ -83,5 +83,5 @@ def _lock(stack: ExitStack) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ControlPlaneError(
-            "another one is running in this folder; stop it by Ctrl-C in its terminal first"
+            "an installation runs in this folder already; stop it first, by Ctrl-C in its terminal"
         ) from None

@@ -1,4 +1,4 @@
-"""What `up` and `demo` do."""
+"""The commands `up` and `demo`."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tests.dev.steps import STEPS, Step
 console = Console(highlight=False, soft_wrap=True)
 
 
-def say(text: str) -> None:
-    """Tell of a step of the start."""
+def report(text: str) -> None:
+    """Print a step of the start."""
     console.print(f"[bold]==>[/] {text}")
 
 
 def up() -> int:
-    """Start everything, say how to use it, and wait for Ctrl-C."""
+    """Start everything, print how to use it, and wait for Ctrl-C."""
     stop = threading.Event()
 
     def on_signal(_: int, __: FrameType | None) -> None:
         stop.set()
 
-    with running(say) as environment:
+    with running(report) as environment:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, on_signal)
         programs = environment.plane.programs.kubectl.parent
-        say("Ready. In another terminal, in this folder:")
+        report("Ready. In another terminal, in this folder:")
         console.print()
         print(f"  export KUBECONFIG={environment.kubeconfig}")
         print(f"  export PATH={programs}:$PATH")
@@ -40,24 +40,24 @@ def up() -> int:
             console.print(f"\n  [dim]# {step.title}[/]")
             print(f"  {step.command}")
         console.print()
-        say(f"Logs are in {environment.installation.folder}. Ctrl-C stops everything.")
+        report(f"Logs are in {environment.installation.folder}. Ctrl-C stops everything.")
         while not stop.wait(1.0):
             _check_alive(environment)
     return 0
 
 
 def demo() -> int:
-    """Start everything, run each command, and check that it ends as the README says."""
-    with running(say) as environment:
-        failed = [step for step in STEPS if not _show(step, environment)]
+    """Start everything, run the command of each step, and check that the result is as described in the README."""
+    with running(report) as environment:
+        failed = [step for step in STEPS if not _run_step(step, environment)]
     if failed:
-        console.print(f"[bold red]{len(failed)} of {len(STEPS)} steps did not go as described.[/]")
+        console.print(f"[bold red]{len(failed)} of {len(STEPS)} steps had another result than described.[/]")
         return 1
-    console.print(f"[bold green]All {len(STEPS)} steps went as described.[/]")
+    console.print(f"[bold green]All {len(STEPS)} steps had the described result.[/]")
     return 0
 
 
-def _show(step: Step, environment: Environment) -> bool:
+def _run_step(step: Step, environment: Environment) -> bool:
     console.print(f"\n[bold]{step.title}[/]")
     print(f"$ {step.command}")
     result = commands.run(

@@ -1,4 +1,4 @@
-"""What there is to try, and how each command has to end; the README shows the same commands."""
+"""The steps of the demonstration: commands, and checks of their results; the README shows the same commands."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Step:
     """One command.
 
     Attributes:
-        title: What it shows.
-        command: As it is typed, in the root of the repository.
+        title: What the command shows.
+        command: The command, as it is typed in the root of the repository.
         problem: Returns what is wrong with the result, or an empty text.
     """
 
@@ -30,30 +30,30 @@ class Step:
 
 
 def succeeds(result: Result) -> str:
-    """Expect exit code 0."""
+    """Return a problem unless the exit code is 0."""
     return "" if result.returncode == 0 else f"it ended with exit code {result.returncode}"
 
 
 def has_checksums(result: Result) -> str:
-    """Expect the two checksums, each 64 hex digits."""
+    """Return a problem unless there are two checksums of 64 hex digits each."""
     if problem := succeeds(result):
         return problem
     annotations = json.loads(result.stdout or "{}")
     missing = [key for key in _CHECKSUMS if not _HEX.fullmatch(annotations.get(key, ""))]
-    return f"there is no {' and no '.join(missing)}" if missing else ""
+    return f"missing: {', '.join(missing)}" if missing else ""
 
 
 def is_refused(result: Result) -> str:
-    """Expect a refusal that names the existing run."""
+    """Return a problem unless the command was refused with the name of the existing run."""
     if result.returncode == 0:
         return "it was not refused"
-    wanted = ("AlreadyExists", "build-", "idempotent")
-    missing = [word for word in wanted if word not in result.stderr]
-    return f"the refusal does not say {' nor '.join(missing)}" if missing else ""
+    expected = ("AlreadyExists", "build-", "idempotent")
+    missing = [word for word in expected if word not in result.stderr]
+    return f"the refusal does not contain {' and '.join(missing)}" if missing else ""
 
 
 def lists_one_run(result: Result) -> str:
-    """Expect one run with its label."""
+    """Return a problem unless one run with its label is listed."""
     if problem := succeeds(result):
         return problem
     rows = [line for line in result.stdout.splitlines() if "jangar.proompteng.ai/delivery-id=" in line]
@@ -62,30 +62,34 @@ def lists_one_run(result: Result) -> str:
 
 STEPS: Final = (
     Step(
-        "A Secret, a ConfigMap, and a Deployment that named both",
+        "Create a Secret, a ConfigMap, and a Deployment that names both",
         "kubectl apply -f deploy/examples/shop.yaml",
         succeeds,
     ),
     Step(
-        "Its pod template got a checksum of each",
+        "The pod template has a checksum of each",
         "kubectl get deployment web -n shop -o jsonpath='{.spec.template.metadata.annotations}'",
         has_checksums,
     ),
     Step(
-        "The Secret alone is changed",
+        "Change only the Secret",
         'kubectl patch secret database -n shop -p \'{"stringData":{"password":"battery-staple"}}\'',
         succeeds,
     ),
     Step(
-        "And the controller rolls the Deployment",
+        "The controller rolls the Deployment",
         "kubectl wait deployment/web -n shop --timeout=60s "
         "--for=jsonpath='{.metadata.annotations.deployment\\.kubernetes\\.io/revision}'=2",
         succeeds,
     ),
-    Step("A run for a delivery", "kubectl create -f deploy/examples/run.yaml", succeeds),
-    Step("The same delivery once more: refused", "kubectl create -f deploy/examples/run.yaml", is_refused),
+    Step("Create a run for a delivery", "kubectl create -f deploy/examples/run.yaml", succeeds),
     Step(
-        "So there is one run, found by the delivery's label",
+        "Create a run for the same delivery again: it is refused",
+        "kubectl create -f deploy/examples/run.yaml",
+        is_refused,
+    ),
+    Step(
+        "There is one run, found by the label of its delivery",
         "kubectl get orchestrationrun -n shop -l jangar.proompteng.ai/delivery-id --show-labels",
         lists_one_run,
     ),

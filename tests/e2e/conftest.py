@@ -1,6 +1,6 @@
-"""An installation for the tests of a module that leave it whole.
+"""The installation for test modules that do not break it.
 
-It goes with the module: the tests of the controller share the control plane, and want no webhook that does their work.
+It is stopped after each module, because the tests of the controller use the same control plane without webhooks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.valkey import Valkey
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """The deduplication store of the installation."""
+    """Start the deduplication store of the installation."""
     with Valkey.start(tmp_path_factory.mktemp("store")) as running:
         yield running
 
@@ -25,6 +25,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 def installation(
     plane: ControlPlane, store: Valkey, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """Two server processes behind one address, registered with the shared control plane."""
+    """Start two server processes behind one address, registered with the shared control plane."""
     with Installation.start(plane, tmp_path_factory.mktemp("servers"), redis_url=store.url, replicas=2) as running:
         yield running

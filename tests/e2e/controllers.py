@@ -1,4 +1,4 @@
-"""Controller processes under test, and what is counted of what they do."""
+"""Controller processes under test, and counts of their writes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.controlplane import ControlPlane
 from tests.controlplane.ports import free_ports
 from tests.controlplane.process import ManagedProcess
 from tests.e2e.objects import Object
-from tests.e2e.test_checksums import by_hand
+from tests.e2e.test_checksums import computed_checksum
 from tests.rollonce import ROOT, Replica
 
 _HOST = "127.0.0.1"
-#: Quick enough for tests, and not so quick that changes would not be taken together.
+#: Short for tests, and long enough that changes at the same time become one rollout.
 QUICK = ("--rollout-checksums-settle=200ms", "--rollout-checksums-settle-ceiling=1s", "--rollout-checksums-backoff=0s")
-READY_LINE = "Looking after workloads."
+READY_EVENT = "watching workloads"
 
 
 @dataclass
@@ -29,10 +29,10 @@ class Controller:
     """One controller process.
 
     Attributes:
-        replica: The process, and where its metrics are.
-        folder: With its log.
-        lease: The Lease that it is elected by.
-        namespace: Where that is.
+        replica: The process with its metrics.
+        plane: The control plane.
+        namespace: Namespace of its workloads and of its Lease.
+        lease: Name of its Lease.
     """
 
     replica: Replica
@@ -51,16 +51,16 @@ class Controller:
         name: str = "controller",
         wait: bool = True,
     ) -> Controller:
-        """Start a controller that looks after one namespace, and wait until it does.
+        """Start a controller for one namespace, and wait until it leads and watches.
 
         Args:
             plane: The control plane.
-            folder: For its log.
-            namespace: What it looks after, and where its Lease is.
-            *settings: More arguments.
-            kubeconfig: As whom it calls the API server; by default as an administrator.
-            name: Of its log, and of its Lease.
-            wait: Whether to wait until it leads and has seen everything.
+            folder: Folder of its log.
+            namespace: Namespace of its workloads and of its Lease.
+            *settings: Further arguments.
+            kubeconfig: Its credentials; by default those of an administrator.
+            name: Name of its process and log.
+            wait: Whether to wait until it leads and has read all objects.
         """
         (port,) = free_ports(1)
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,10 +74,10 @@ class Controller:
             *QUICK,
             *settings,
         )
-        seen = log.stat().st_size if log.exists() else 0
+        before = log.stat().st_size if log.exists() else 0
 
         def ready() -> bool:
-            return log.exists() and READY_LINE in log.read_text()[seen:]
+            return log.exists() and READY_EVENT in log.read_text()[before:]
 
         process = ManagedProcess(name, argv, log=log, env=dict(os.environ), cwd=ROOT, ready=ready)
         made = cls(Replica(process.spawn(), 0, port), plane, namespace, "rollonce-controller")
@@ -86,23 +86,23 @@ class Controller:
         return made
 
     def kill(self) -> None:
-        """End it as `kill -9` does, and free its Lease, so that the next one need not wait for it to run out."""
+        """End it by SIGKILL, and delete its Lease, so that the next controller can lead at once."""
         self.replica.process.kill()
         self.plane.kubectl("delete", "lease", self.lease, "-n", self.namespace, "--ignore-not-found")
 
     def metric(self, name: str, **labels: str) -> float:
-        """Read the sum of a metric over all series that carry these labels."""
+        """Return the sum of a metric over all series that have these labels."""
         return self.replica.metric(name, **labels)
 
     def is_idle(self) -> None:
-        """Wait until there is nothing that it waits for or works on."""
+        """Wait until its queue is empty."""
         self.plane.wait_for(lambda: self.metric("rollonce_queue_keys") == 0, what="the controller to be idle")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.replica.process.kill()
 
@@ -113,34 +113,34 @@ class Workloads:
 
     Attributes:
         plane: The control plane.
-        namespace: Which.
+        namespace: The namespace.
     """
 
     plane: ControlPlane
     namespace: str
 
     def current(self, kind: str, name: str) -> str:
-        """Return the checksum of what an object holds now, computed as the documentation says."""
-        return by_hand(self.plane, kind, name, self.namespace)
+        """Return the checksum of the present contents of an object, computed as documented."""
+        return computed_checksum(self.plane, kind, name, self.namespace)
 
     def all(self, kind: str = "deployments") -> dict[str, Object]:
-        """Return them by name."""
+        """Return the workloads of a kind by name."""
         listed = json.loads(self.plane.kubectl("get", kind, "-n", self.namespace, "-o", "json").stdout)
         return {item["metadata"]["name"]: item for item in listed["items"]}
 
     def checksums(self, key: str, kind: str = "deployments") -> dict[str, str]:
-        """Return what their pod templates carry under a key; an empty text where they do not."""
+        """Return the annotation with this key of each pod template; an empty text if there is none."""
         return {name: annotations_of(item).get(key, "") for name, item in self.all(kind).items()}
 
     def generations(self, kind: str = "deployments") -> dict[str, int]:
-        """Return how many times the spec of each was changed, its creation included.
+        """Return how many times the spec of each workload was changed, including its creation.
 
-        For a Deployment changes of its own annotations count too.
+        For a Deployment, changes of its own annotations count too.
         """
         return {name: item["metadata"]["generation"] for name, item in self.all(kind).items()}
 
     def revisions(self) -> dict[str, int]:
-        """Return how many ReplicaSets each Deployment has ever had."""
+        """Return how many ReplicaSets each Deployment has had."""
         return {
             name: int(item["metadata"].get("annotations", {}).get("deployment.kubernetes.io/revision", 0))
             for name, item in self.all().items()
@@ -152,14 +152,14 @@ class Workloads:
         owners = [item["metadata"]["ownerReferences"][0]["name"] for item in listed["items"]]
         return {name: owners.count(name) for name in self.all()}
 
-    def wait_for_checksums(self, key: str, wanted: str, names: Iterable[str] = (), timeout: float = 30.0) -> None:
-        """Wait until all of them carry a checksum."""
+    def wait_for_checksums(self, key: str, checksum: str, names: Iterable[str] = (), timeout: float = 30.0) -> None:
+        """Wait until all workloads, or those named, have a checksum."""
 
-        def carried() -> bool:
+        def current() -> bool:
             found = self.checksums(key)
-            return all(found[name] == wanted for name in (tuple(names) or found))
+            return all(found[name] == checksum for name in (tuple(names) or found))
 
-        self.plane.wait_for(carried, timeout=timeout, what=f"{key} to be current")
+        self.plane.wait_for(current, timeout=timeout, what=f"{key} to be current")
 
 
 def annotations_of(item: Object) -> dict[str, str]:

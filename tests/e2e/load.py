@@ -1,4 +1,4 @@
-"""Writers that never stop, and what the API server says of the calls that they caused."""
+"""Continuous writes, and the webhook calls that the API server counts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tests.certs.cluster import RealApi, connected
 from tests.controlplane import ControlPlane
 from tests.e2e.objects import deployment, run, secret
 
-#: So that the machine is busy, but not so busy that calls time out for that.
+#: Long enough that calls do not time out because the machine is overloaded.
 _PAUSE_SECONDS = 0.1
 _RUNS = "/apis/orchestration.proompteng.ai/v1alpha1/namespaces/{}/orchestrationruns"
 _DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments/{}"
 
 
 class Load:
-    """Twenty writers, each with two writes at a time: a run with a delivery of its own, and a Deployment opted in.
+    """Twenty writers, each with two concurrent writes: a run with a new delivery, and an opted-in Deployment.
 
-    So 40 calls want a connection at the same time, of which the API server keeps 25: new ones are made all the time.
-    It runs in a thread of its own. Use it as a context manager.
+    So up to 40 calls need a connection at the same time, and the API server keeps 25 idle ones: new connections are
+    opened all the time. It runs in its own thread. Use it as a context manager.
 
     Attributes:
-        written: Writes that succeeded and carry what our webhooks add.
-        failures: How often each other answer came.
+        written: Writes that succeeded and have what the webhooks add.
+        failures: Number of each other answer.
     """
 
     def __init__(self, plane: ControlPlane, namespace: str, *, writers: int = 20) -> None:
@@ -42,9 +42,9 @@ class Load:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
 
     def wait_for(self, count: int, *, timeout: float = 30.0) -> None:
-        """Wait for so many more good writes."""
-        wanted = self.written + count
-        self._plane.wait_for(lambda: self.written >= wanted, timeout, f"{count} more writes")
+        """Wait for so many more successful writes."""
+        expected = self.written + count
+        self._plane.wait_for(lambda: self.written >= expected, timeout, f"{count} more writes")
 
     def __enter__(self) -> Self:
         workloads = [deployment(f"web-{number}", replicas=0, secrets="database") for number in range(self._writers)]
@@ -54,7 +54,7 @@ class Load:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stop.set()
         self._thread.join(30)
@@ -72,14 +72,14 @@ class Load:
 
     async def _create(self, api: RealApi) -> None:
         body = json.dumps(run(str(uuid4()))).encode()
-        await self._ask(api, "POST", _RUNS.format(self._namespace), body, "jangar.proompteng.ai/delivery-id")
+        await self._request(api, "POST", _RUNS.format(self._namespace), body, "jangar.proompteng.ai/delivery-id")
 
     async def _update(self, api: RealApi, number: int, count: int) -> None:
         path = _DEPLOYMENTS.format(self._namespace, f"web-{number}")
         body = json.dumps({"metadata": {"annotations": {"count": str(count)}}}).encode()
-        await self._ask(api, "PATCH", path, body, "checksum/secret.database")
+        await self._request(api, "PATCH", path, body, "checksum/secret.database")
 
-    async def _ask(self, api: RealApi, method: str, path: str, body: bytes, added: str) -> None:
+    async def _request(self, api: RealApi, method: str, path: str, body: bytes, added: str) -> None:
         kind = "application/json" if method == "POST" else "application/merge-patch+json"
         try:
             status, answer = await api.request(method, path, body, kind)
@@ -89,14 +89,14 @@ class Load:
         if status in (200, 201) and f'"{added}"'.encode() in answer:
             self.written += 1
         else:
-            said = json.loads(answer).get("message", "it lacks what a webhook adds")
-            self.failures[f"{status} {said}"] += 1
+            message = json.loads(answer).get("message", "it lacks what a webhook adds")
+            self.failures[f"{status} {message}"] += 1
 
 
 def failed_calls(plane: ControlPlane) -> float:
-    """Count the calls of webhooks that failed, as the API server tells of them.
+    """Return how many webhook calls failed, from the metrics of the API server.
 
-    Refused by `failurePolicy: Fail`, or gone on without by `Ignore`; a refusal that a webhook itself decided is none.
+    It counts requests refused by `failurePolicy: Fail` and calls skipped by `Ignore`, but not refusals by a webhook.
     """
     total = 0.0
     for line in plane.kubectl("get", "--raw", "/metrics").stdout.splitlines():
@@ -109,7 +109,7 @@ def failed_calls(plane: ControlPlane) -> float:
 
 
 def made_calls(plane: ControlPlane) -> float:
-    """Count all calls of webhooks, as the API server tells of them."""
+    """Return the number of webhook calls, from the metrics of the API server."""
     total = 0.0
     for line in plane.kubectl("get", "--raw", "/metrics").stdout.splitlines():
         series, _, value = line.rpartition(" ")

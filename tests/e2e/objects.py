@@ -1,4 +1,4 @@
-"""The objects that the tests write, and how they are counted afterwards."""
+"""The objects that the tests write, and functions that list them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ PREFIX = "rollout-checksums.proompteng.ai/"
 
 
 def secret(name: str, **values: str) -> Object:
-    """Make a Secret of texts."""
+    """Return a Secret."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
 
 
 def config_map(name: str, **values: str) -> Object:
-    """Make a ConfigMap."""
+    """Return a ConfigMap."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": values}
 
 
 def deployment(name: str = "web", *, kind: str = "Deployment", replicas: int = 1, **opt_in: str) -> Object:
-    """Make a workload; `secrets="a, b"` and the like become its opt-in annotations."""
+    """Return a workload; `secrets="a, b"` and similar arguments become its opt-in annotations."""
     return {
         "apiVersion": "apps/v1",
         "kind": kind,
@@ -47,7 +47,7 @@ def run(
     ref: str = "build",
     parameters: dict[str, str] | None = None,
 ) -> Object:
-    """Make an OrchestrationRun by name or by prefix."""
+    """Return an OrchestrationRun with a name or a prefix of a generated name."""
     metadata = {"name": name} if name else {"generateName": prefix or "run-"}
     spec: Object = {"orchestrationRef": {"name": ref}}
     if delivery_id is not None:
@@ -63,14 +63,14 @@ def run(
 
 
 def template_annotations(plane: ControlPlane, namespace: str, name: str = "web") -> dict[str, str]:
-    """Read the annotations of a Deployment's pod template."""
+    """Return the annotations of a Deployment's pod template."""
     metadata = plane.get("deployment", name, namespace)["spec"]["template"]["metadata"]
     annotations: dict[str, str] = metadata.get("annotations", {})
     return annotations
 
 
 def runs(plane: ControlPlane, namespace: str, selector: str = "") -> list[Object]:
-    """List the runs of a namespace."""
+    """Return the runs of a namespace."""
     arguments = ("--selector", selector) if selector else ()
     listed = json.loads(plane.kubectl("get", RUNS, "-n", namespace, *arguments, "-o", "json").stdout)
     items: list[Object] = listed["items"]
@@ -78,6 +78,6 @@ def runs(plane: ControlPlane, namespace: str, selector: str = "") -> list[Object
 
 
 def replica_sets(plane: ControlPlane, namespace: str) -> list[Object]:
-    """List the ReplicaSets of a namespace."""
+    """Return the ReplicaSets of a namespace."""
     items: list[Object] = json.loads(plane.kubectl("get", "replicasets", "-n", namespace, "-o", "json").stdout)["items"]
     return items

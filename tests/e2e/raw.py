@@ -1,4 +1,4 @@
-"""Calls to the API server without kubectl, which retries and rewords: what a program sees."""
+"""Requests to the API server without kubectl, which repeats requests and rewrites messages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 from tests.controlplane import ControlPlane
 from tests.e2e.objects import Object
-from webhook.admission.deadline import Deadline
-from webhook.clients.api import Reply
-from webhook.clients.kubernetes import KubernetesClient, load_configuration
+from webhook.kube.api import Reply
+from webhook.kube.client import KubernetesClient, load_configuration
+from webhook.runtime.deadline import Deadline
 
 RUNS_PATH = "/apis/orchestration.proompteng.ai/v1alpha1/namespaces/{}/orchestrationruns"
 DEPLOYMENTS_PATH = "/apis/apps/v1/namespaces/{}/deployments"
@@ -22,7 +22,7 @@ _SECONDS = 60.0
 
 
 class RawClient:
-    """A client of the API server that repeats nothing.
+    """A client of the API server that does not repeat creates.
 
     Args:
         client: The connections.
@@ -32,11 +32,11 @@ class RawClient:
         self._client = client
 
     async def create(self, path: str, manifest: Object) -> Reply:
-        """POST an object."""
+        """Send a POST request with an object."""
         return await self._client.send("POST", path, json.dumps(manifest).encode(), self._deadline())
 
     async def get(self, path: str) -> Reply:
-        """GET anything."""
+        """Send a GET request."""
         return await self._client.get(path, self._deadline())
 
     def _deadline(self) -> Deadline:
@@ -45,7 +45,7 @@ class RawClient:
 
 @asynccontextmanager
 async def raw_client(kubeconfig: Path, *, connections: int = 64) -> AsyncIterator[RawClient]:
-    """Open connections as whoever a kubeconfig says."""
+    """Open connections with the credentials of a kubeconfig."""
     client = KubernetesClient(await load_configuration(str(kubeconfig)), user_agent="tests", connections=connections)
     try:
         yield RawClient(client)
@@ -54,13 +54,13 @@ async def raw_client(kubeconfig: Path, *, connections: int = 64) -> AsyncIterato
 
 
 def body(reply: Reply) -> dict[str, Any]:
-    """Read the JSON of a reply."""
+    """Decode the JSON of a reply."""
     document: dict[str, Any] = json.loads(reply.body)
     return document
 
 
-async def side_by_side(writers: int, jobs: Sequence[Callable[[], Awaitable[Reply]]]) -> list[Reply]:
-    """Do jobs in order, so many at a time; returns their replies in the same order."""
+async def concurrently(writers: int, jobs: Sequence[Callable[[], Awaitable[Reply]]]) -> list[Reply]:
+    """Run jobs in order, a limited number at a time; return their replies in the same order."""
     replies: list[Reply | None] = [None] * len(jobs)
     waiting = iter(enumerate(jobs))
 
@@ -75,7 +75,7 @@ async def side_by_side(writers: int, jobs: Sequence[Callable[[], Awaitable[Reply
 
 
 def webhook_failures(plane: ControlPlane) -> dict[str, float]:
-    """Read from the API server's metrics how many calls of webhooks failed, by series."""
+    """Return how many webhook calls failed, by series, from the metrics of the API server."""
     text = plane.kubectl("get", "--raw", "/metrics").stdout
     failures = {}
     for line in text.splitlines():

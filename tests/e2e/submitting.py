@@ -1,4 +1,4 @@
-"""Submitting runs as patient programs do, to a cluster whose parts die."""
+"""Clients that submit runs and repeat failed requests, in a cluster whose components fail."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from tests.controlplane import ControlPlane, Options
 from tests.e2e.objects import Object, runs
 from tests.e2e.raw import RUNS_PATH, RawClient
 from tests.rollonce import Installation
-from webhook.clients.api import Reply
 from webhook.errors import KubernetesError
+from webhook.kube.api import Reply
 
 Send: TypeAlias = Callable[[], Coroutine[Any, Any, Reply]]
 
-#: A create lives no longer than 8 s in the API server of `tight_plane`, and so the lease may be shorter than usual.
+#: The lease can be shorter than the default: in `short_timeout_plane` a create ends within 8 s.
 SETTINGS: Final = ("--dedupe-lease=10s",)
 
 
 @contextmanager
-def tight_plane(folder: Path) -> Iterator[ControlPlane]:
-    """A control plane whose parts are frozen and killed."""
+def short_timeout_plane(folder: Path) -> Iterator[ControlPlane]:
+    """Start a control plane with a request timeout of 8 s, which tests break."""
     with ControlPlane.start(folder, options=Options(apiserver_args=("--request-timeout=8s",))) as running:
         yield running
 
 
-def until_whole(plane: ControlPlane, installation: Installation) -> None:
-    """Wait until the servers believe their store."""
+def wait_until_synced(plane: ControlPlane, installation: Installation) -> None:
+    """Wait until the servers are ready and their store is synced."""
     plane.wait_for(
         lambda: all(
-            replica.health("/readyz")[0] == 200 and replica.metric("rollonce_dedupe_doubted_buckets") == 0
+            replica.health("/readyz")[0] == 200 and replica.metric("rollonce_dedupe_unsynced_buckets") == 0
             for replica in installation.replicas
         ),
-        what="the store to be whole",
+        what="the store to be synced",
     )
 
 
 def submit(client: RawClient, namespace: str, manifest: Object) -> Send:
-    """A create that can be sent."""
+    """Return a function that creates an object."""
     return partial(client.create, RUNS_PATH.format(namespace), manifest)
 
 
 async def until_answered(send: Send, seconds: float = 40.0) -> Reply:
-    """Submit again and again, as a patient client does, until the delivery has its run: 201 or 409."""
+    """Repeat a create until its delivery has a run: until the reply is 201 or 409."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -62,48 +62,48 @@ async def until_answered(send: Send, seconds: float = 40.0) -> Reply:
         await asyncio.sleep(0.1)
 
 
-def names(plane: ControlPlane, namespace: str) -> list[str]:
-    """The runs that are stored."""
+def run_names(plane: ControlPlane, namespace: str) -> list[str]:
+    """Return the names of the stored runs."""
     return [found["metadata"]["name"] for found in runs(plane, namespace)]
 
 
 @dataclass
-class Way:
-    """A way to Redis that can swallow what comes back.
+class LossyProxy:
+    """A proxy to Redis that can drop replies.
 
     Attributes:
-        url: For the server.
-        swallowing: Whether answers vanish.
-        swallowed: Set once a reservation was made whose answer has vanished.
+        url: URL for the server.
+        dropping: Whether replies are dropped.
+        dropped: Set when the reply to a new reservation was dropped.
     """
 
     url: str
-    swallowing: bool = False
-    swallowed: asyncio.Event = field(default_factory=asyncio.Event)
+    dropping: bool = False
+    dropped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager
-async def way_to(port: int) -> AsyncIterator[Way]:
-    """Open such a way to a port of loopback."""
-    way = Way("")
+async def lossy_proxy(port: int) -> AsyncIterator[LossyProxy]:
+    """Run a proxy to a port on loopback until the end of the block."""
+    proxy = LossyProxy("")
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool) -> None:
         while data := await reader.read(65536):
-            if back and way.swallowing:
+            if replies and proxy.dropping:
                 if b"made" in data:
-                    way.swallowed.set()
+                    proxy.dropped.set()
                 continue
             writer.write(data)
         writer.close()
 
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, out = await asyncio.open_connection("127.0.0.1", port)
-        pumps = (pump(reader, out, back=False), pump(there, writer, back=True))
-        await asyncio.gather(*pumps, return_exceptions=True)
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        directions = (forward(reader, server_writer, replies=False), forward(server_reader, writer, replies=True))
+        await asyncio.gather(*directions, return_exceptions=True)
 
-    server = await asyncio.start_server(carry, "127.0.0.1", 0)
-    way.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield way
+        yield proxy
     finally:
         server.close()

@@ -1,4 +1,4 @@
-"""`rollonce checksums` and `rollonce render` as an operator uses them, against a real API server."""
+"""`rollonce checksums` and `rollonce render`, as a user calls them, against a real API server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.controlplane import ControlPlane
 from tests.controlplane.commands import Result, run
 from tests.e2e.controllers import Controller, Workloads, annotations_of
 from tests.e2e.objects import PREFIX, config_map, deployment, secret
-from tests.e2e.test_controller_waves import doomed, reasons
+from tests.e2e.test_controller_waves import reasons, unschedulable
 
 pytestmark = pytest.mark.cluster
 
@@ -21,7 +21,7 @@ KEY = "checksum/secret.db"
 
 
 class Shell:
-    """Calls `rollonce` as an administrator of a cluster."""
+    """Call `rollonce` as an administrator of the cluster."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
@@ -35,13 +35,13 @@ class Shell:
 
 @pytest.fixture
 def rollonce(plane: ControlPlane) -> Shell:
-    """The command line."""
+    """Return a function that calls the command line."""
     return Shell(plane)
 
 
 @pytest.fixture
 def rolled(plane: ControlPlane, namespace: str, tmp_path: Path) -> Workloads:
-    """A Deployment that a controller brought up to date; the controller is gone."""
+    """Create a Deployment whose checksums a controller has written; the controller has ended."""
     plane.apply([secret("db", password="one"), deployment(secrets="db")], namespace=namespace)
     shop = Workloads(plane, namespace)
     with Controller.start(plane, tmp_path, namespace, name="before"):
@@ -49,12 +49,12 @@ def rolled(plane: ControlPlane, namespace: str, tmp_path: Path) -> Workloads:
     return shop
 
 
-def test_status_tells_who_is_stale(rolled: Workloads, rollonce: Shell) -> None:
-    """The exit code tells a script, the table people, and JSON programs."""
+def test_status_shows_stale_workloads(rolled: Workloads, rollonce: Shell) -> None:
+    """The exit code, the table and the JSON show whether the checksums of each workload are current."""
     namespace = rolled.namespace
-    fine = rollonce("checksums", "status", "-n", namespace)
-    assert fine.returncode == 0
-    assert fine.stdout.splitlines()[1].split() == [namespace, "deployment/web", "current", "done"]
+    current = rollonce("checksums", "status", "-n", namespace)
+    assert current.returncode == 0
+    assert current.stdout.splitlines()[1].split() == [namespace, "deployment/web", "current", "done"]
     rolled.plane.apply(secret("db", password="two"), namespace=namespace)
     stale = rollonce("checksums", "status", "-n", namespace, "-o", "json")
     assert stale.returncode == 1
@@ -63,22 +63,22 @@ def test_status_tells_who_is_stale(rolled: Workloads, rollonce: Shell) -> None:
     assert [(source["source"], source["state"]) for source in report["sources"]] == [("secret/db", "stale")]
 
 
-def test_explain_says_what_is_missing(rolled: Workloads, rollonce: Shell) -> None:
-    """Each object with its state, and sentences for people; who has nothing to do with checksums is told so."""
+def test_explain_shows_missing_objects(rolled: Workloads, rollonce: Shell) -> None:
+    """The output has each object with its state; for a workload without checksums there is an error."""
     rolled.plane.kubectl(
         "annotate", "deployment", "web", f"{PREFIX}secrets=db, absent", "--overwrite", "-n", rolled.namespace
     )
-    told = rollonce("checksums", "explain", "deployment/web", "-n", rolled.namespace)
-    assert told.returncode == 0
-    assert "secret/absent: missing, in checksum/secret.absent" in told.stdout
-    assert 'Secret "absent" does not exist' in told.stdout
-    unknown = rollonce("checksums", "explain", "deploy/nobody", "-n", rolled.namespace)
+    explained = rollonce("checksums", "explain", "deployment/web", "-n", rolled.namespace)
+    assert explained.returncode == 0
+    assert "secret/absent: missing, in checksum/secret.absent" in explained.stdout
+    assert 'Secret "absent" does not exist' in explained.stdout
+    unknown = rollonce("checksums", "explain", "deploy/unknown", "-n", rolled.namespace)
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert unknown.stderr.startswith("rollonce: error:")
 
 
-def test_remove_takes_what_is_ours(rolled: Workloads, rollonce: Shell) -> None:
-    """A dry run changes nothing; then all is gone, once."""
+def test_remove_deletes_the_managed_keys(rolled: Workloads, rollonce: Shell) -> None:
+    """A dry run changes nothing, a first call removes the managed keys, and a second call finds none."""
     before = rolled.generations()
     dry = rollonce("checksums", "remove", "-n", rolled.namespace, "--dry-run")
     assert "would lose checksum/secret.db" in dry.stdout
@@ -89,10 +89,10 @@ def test_remove_takes_what_is_ours(rolled: Workloads, rollonce: Shell) -> None:
     assert rolled.generations() == {"web": before["web"] + 1}
 
 
-def test_resume_goes_on(plane: ControlPlane, namespace: str, rollonce: Shell, tmp_path: Path) -> None:
-    """The wave passes the one that failed; before a failure there is nothing to resume."""
+def test_resume_continues_the_wave(plane: ControlPlane, namespace: str, rollonce: Shell, tmp_path: Path) -> None:
+    """After `resume` the wave continues past the failed rollout; before a failure `resume` is an error."""
     shop = Workloads(plane, namespace)
-    plane.apply([secret("db", password="one"), doomed("a"), deployment("b", secrets="db")], namespace=namespace)
+    plane.apply([secret("db", password="one"), unschedulable("a"), deployment("b", secrets="db")], namespace=namespace)
     refused = rollonce("checksums", "resume", "deployment/b", "-n", namespace)
     assert (refused.returncode, "has not failed" in refused.stderr) == (1, True)
     with Controller.start(plane, tmp_path, namespace, "--rollout-checksums-max-concurrent=1"):
@@ -102,11 +102,11 @@ def test_resume_goes_on(plane: ControlPlane, namespace: str, rollonce: Shell, tm
         shop.wait_for_checksums(KEY, shop.current("secret", "db"))
 
 
-def test_render_reads_what_is_not_in_the_stream(rolled: Workloads, rollonce: Shell) -> None:
-    """With --from-cluster the checksum is the live one; --diff tells what would roll."""
+def test_render_can_read_from_the_cluster(rolled: Workloads, rollonce: Shell) -> None:
+    """With --from-cluster the checksum is that of the stored object, and --diff says which workloads would roll."""
     web = json.dumps(deployment(secrets="db"))
-    alone = rollonce("render", text=web)
-    assert (alone.returncode, "secret/db is not among the manifests" in alone.stderr) == (1, True)
+    without = rollonce("render", text=web)
+    assert (without.returncode, "secret/db is not among the manifests" in without.stderr) == (1, True)
     arguments = ("render", "--from-cluster", "-n", rolled.namespace)
     rendered = rollonce(*arguments, text=web)
     assert rendered.returncode == 0
@@ -117,7 +117,7 @@ def test_render_reads_what_is_not_in_the_stream(rolled: Workloads, rollonce: She
 
 
 def test_render_without_a_cluster(rollonce: Shell) -> None:
-    """A folder's manifests in one stream, in YAML, with the difference as a diff."""
+    """A stream of manifests is rendered with the objects in it, and --diff prints a diff."""
     stream = json.dumps(config_map("app", color="blue")) + "\n---\n" + json.dumps(deployment(configmaps="app")) + "\n"
     shown = rollonce("render", "--diff", text=stream)
     assert shown.returncode == 0

@@ -1,4 +1,4 @@
-"""The controller's side of checksums: with nobody but it, since no admission server takes part here."""
+"""Checksums written by the controller only: these tests run no admission server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.controlplane import ControlPlane
 from tests.e2e.controllers import Controller, Workloads, annotations_of
 from tests.e2e.objects import PREFIX, config_map, deployment, secret
-from tests.e2e.test_checksums import by_hand
+from tests.e2e.test_checksums import computed_checksum
 
 pytestmark = pytest.mark.cluster
 
@@ -19,7 +19,7 @@ KEY = "checksum/secret.db"
 
 @pytest.fixture
 def shop(plane: ControlPlane, namespace: str) -> Workloads:
-    """A Secret, a ConfigMap, and a Deployment that names both."""
+    """Create a Secret, a ConfigMap, and a Deployment that names both."""
     objects = [secret("db", password="one"), config_map("app", color="blue")]
     plane.apply([*objects, deployment(secrets="db", configmaps="app")], namespace=namespace)
     return Workloads(plane, namespace)
@@ -27,15 +27,15 @@ def shop(plane: ControlPlane, namespace: str) -> Workloads:
 
 @pytest.fixture
 def rolled(shop: Workloads, tmp_path: Path) -> Workloads:
-    """The same, after a controller was there and went away again."""
+    """Create the same, with checksums that a controller has written; the controller has ended."""
     with Controller.start(shop.plane, tmp_path, shop.namespace, name="before"):
         shop.wait_for_checksums(KEY, shop.current("secret", "db"))
     shop.plane.kubectl("delete", "lease", "--all", "-n", shop.namespace)
     return shop
 
 
-def test_a_secret_changes_and_the_deployment_rolls(shop: Workloads, tmp_path: Path) -> None:
-    """The thinnest of all: one rollout for each change, and `rollout status` and `history` read well."""
+def test_a_change_of_a_secret_rolls_the_deployment(shop: Workloads, tmp_path: Path) -> None:
+    """Each change causes one rollout, and `rollout status` and `rollout history` work."""
     with Controller.start(shop.plane, tmp_path, shop.namespace):
         shop.wait_for_checksums(KEY, shop.current("secret", "db"))
         shop.plane.apply(secret("db", password="two"), namespace=shop.namespace)
@@ -45,8 +45,8 @@ def test_a_secret_changes_and_the_deployment_rolls(shop: Workloads, tmp_path: Pa
     assert [line.split()[0] for line in history.splitlines() if line[:1].isdigit()] == ["1", "2", "3"]
 
 
-def test_changes_that_come_together_are_one_rollout(rolled: Workloads, tmp_path: Path) -> None:
-    """A Secret and a ConfigMap in one apply: one new ReplicaSet, not two."""
+def test_changes_at_the_same_time_cause_one_rollout(rolled: Workloads, tmp_path: Path) -> None:
+    """A Secret and a ConfigMap that change in one apply cause one new ReplicaSet."""
     before = rolled.revisions()["web"]
     with Controller.start(rolled.plane, tmp_path, rolled.namespace, "--rollout-checksums-settle=1s"):
         changed = [secret("db", password="two"), config_map("app", color="red")]
@@ -57,39 +57,43 @@ def test_changes_that_come_together_are_one_rollout(rolled: Workloads, tmp_path:
     assert rolled.revisions() == {"web": before + 1}
 
 
-def test_nothing_rolls_at_a_restart(rolled: Workloads, tmp_path: Path) -> None:
-    """What is right is not written, however often the controller starts."""
+def test_a_restart_of_the_controller_rolls_nothing(rolled: Workloads, tmp_path: Path) -> None:
+    """A controller that starts does not write workloads whose checksums are current."""
     before = rolled.all()
     with Controller.start(rolled.plane, tmp_path, rolled.namespace) as controller:
-        rolled.plane.wait_for(lambda: controller.metric("rollonce_checksum_reads_total") >= 2, what="both to be read")
+        rolled.plane.wait_for(
+            lambda: controller.metric("rollonce_checksum_reads_total") >= 2, what="both objects to be read"
+        )
         controller.is_idle()
         assert controller.metric("rollonce_rollout_patches_total") == 0
     assert {name: item["metadata"]["generation"] for name, item in before.items()} == rolled.generations()
 
 
-def test_what_changed_while_it_was_down_is_found(rolled: Workloads, tmp_path: Path) -> None:
-    """Levels are compared, so no event is needed."""
+def test_a_change_without_a_controller_is_found_at_its_start(rolled: Workloads, tmp_path: Path) -> None:
+    """The controller compares the current states at its start, so it needs no event."""
     rolled.plane.apply(secret("db", password="two"), namespace=rolled.namespace)
     with Controller.start(rolled.plane, tmp_path, rolled.namespace):
         rolled.wait_for_checksums(KEY, rolled.current("secret", "db"))
 
 
-def test_edits_of_metadata_roll_nothing(rolled: Workloads, tmp_path: Path) -> None:
-    """Labels and annotations are not contents: the objects are read again, and that is all."""
+def test_changes_of_metadata_roll_nothing(rolled: Workloads, tmp_path: Path) -> None:
+    """New labels of a Secret and a ConfigMap cause reads and no patch."""
     before = rolled.generations()
     with Controller.start(rolled.plane, tmp_path, rolled.namespace) as controller:
         for number in range(5):
             rolled.plane.kubectl(
                 "label", "secret/db", "configmap/app", f"a=b{number}", "--overwrite", "-n", rolled.namespace
             )
-        rolled.plane.wait_for(lambda: controller.metric("rollonce_checksum_reads_total") >= 4, what="them to be read")
+        rolled.plane.wait_for(
+            lambda: controller.metric("rollonce_checksum_reads_total") >= 4, what="the objects to be read"
+        )
         controller.is_idle()
         assert controller.metric("rollonce_rollout_patches_total") == 0
     assert rolled.generations() == before
 
 
-def test_what_disappears_rolls_nothing(rolled: Workloads, tmp_path: Path) -> None:
-    """The last checksum stays; equal contents that come back roll nothing either, and others roll once."""
+def test_a_deleted_source_rolls_nothing(rolled: Workloads, tmp_path: Path) -> None:
+    """A deletion keeps the checksum; a new object causes a rollout only if its contents differ."""
     plane, namespace = rolled.plane, rolled.namespace
     before = rolled.revisions()["web"]
     with Controller.start(plane, tmp_path, namespace) as controller:
@@ -106,19 +110,19 @@ def test_what_disappears_rolls_nothing(rolled: Workloads, tmp_path: Path) -> Non
     assert rolled.revisions() == {"web": before + 1}
 
 
-def test_opting_out_while_nobody_serves_is_repaired(rolled: Workloads, tmp_path: Path) -> None:
-    """The keys go, and with them one rollout; somebody else's stay."""
+def test_an_opt_out_without_a_server_is_handled_by_the_controller(rolled: Workloads, tmp_path: Path) -> None:
+    """The managed keys are removed, and the key of another tool stays."""
     plane, namespace = rolled.plane, rolled.namespace
-    theirs = '{"spec":{"template":{"metadata":{"annotations":{"checksum/config":"theirs"}}}}}'
-    plane.kubectl("patch", "deployment", "web", "-n", namespace, "-p", theirs)
+    unmanaged = '{"spec":{"template":{"metadata":{"annotations":{"checksum/config":"unmanaged"}}}}}'
+    plane.kubectl("patch", "deployment", "web", "-n", namespace, "-p", unmanaged)
     plane.kubectl("annotate", "deployment", "web", f"{PREFIX}enabled=false", "-n", namespace)
     with Controller.start(plane, tmp_path, namespace):
-        plane.wait_for(lambda: annotations_of(rolled.all()["web"]) == {"checksum/config": "theirs"})
+        plane.wait_for(lambda: annotations_of(rolled.all()["web"]) == {"checksum/config": "unmanaged"})
     assert PREFIX + "managed" not in rolled.all()["web"]["metadata"]["annotations"]
 
 
-def test_the_operators_list_counts_without_a_restart(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """The file changes, and workloads that reference a listed object are opted in, and out again."""
+def test_a_change_of_the_operator_list_needs_no_restart(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """When the settings file changes, workloads that reference a listed object are opted in or out."""
     settings = tmp_path / "settings.yaml"
     web = deployment()
     web["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": "db"}}]
@@ -126,9 +130,9 @@ def test_the_operators_list_counts_without_a_restart(plane: ControlPlane, namesp
     shop = Workloads(plane, namespace)
 
     def choose(*secrets: str, enabled: bool = True) -> None:
-        fresh = tmp_path / "fresh.yaml"
-        fresh.write_text(json.dumps({"rolloutChecksums": {"enabled": enabled, "secrets": [*secrets]}}))
-        fresh.replace(settings)
+        new_file = tmp_path / "new.yaml"
+        new_file.write_text(json.dumps({"rolloutChecksums": {"enabled": enabled, "secrets": [*secrets]}}))
+        new_file.replace(settings)
 
     choose("db", enabled=False)
     with Controller.start(plane, tmp_path, namespace, f"--config={settings}"):
@@ -143,8 +147,8 @@ def test_the_operators_list_counts_without_a_restart(plane: ControlPlane, namesp
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
-def test_other_kinds_roll_too(plane: ControlPlane, namespace: str, tmp_path: Path, kind: str) -> None:
-    """By the same annotations."""
+def test_other_kinds_roll(plane: ControlPlane, namespace: str, tmp_path: Path, kind: str) -> None:
+    """StatefulSets and DaemonSets are opted in by the same annotations and roll at each change."""
     workload = deployment(kind=kind, secrets="db")
     if kind == "DaemonSet":
         del workload["spec"]["replicas"]
@@ -159,12 +163,12 @@ def test_other_kinds_roll_too(plane: ControlPlane, namespace: str, tmp_path: Pat
 
 
 def test_keyed_checksums_are_hmacs(shop: Workloads, tmp_path: Path) -> None:
-    """The key is read from a Secret; without it the controller refuses to start."""
+    """The key is read from a Secret; if the Secret does not have it, the controller exits with 2."""
     plane, namespace = shop.plane, shop.namespace
     plane.apply(secret("key", hmac="0123456789abcdef"), namespace=namespace)
     with Controller.start(plane, tmp_path, namespace, "--rollout-checksums-key-secret=key/hmac"):
         plane.wait_for(lambda: shop.checksums(KEY)["web"], what="a checksum")
-        assert shop.checksums(KEY)["web"] != by_hand(plane, "secret", "db", namespace)
+        assert shop.checksums(KEY)["web"] != computed_checksum(plane, "secret", "db", namespace)
     refused = Controller.start(
         plane, tmp_path, namespace, "--rollout-checksums-key-secret=key/absent", name="refused", wait=False
     )
@@ -172,8 +176,8 @@ def test_keyed_checksums_are_hmacs(shop: Workloads, tmp_path: Path) -> None:
     assert "key/absent cannot be read" in refused.replica.process.log_tail()
 
 
-def test_a_hot_object_makes_no_storm(rolled: Workloads, tmp_path: Path) -> None:
-    """It changes all the time: the ceiling lets it roll, the back-off not often, and in the end it is current."""
+def test_an_object_that_changes_all_the_time_causes_few_rollouts(rolled: Workloads, tmp_path: Path) -> None:
+    """The ceiling and the back-off limit the number of rollouts, and the last checksum is current."""
     before = rolled.revisions()["web"]
     pace = ("--rollout-checksums-settle=500ms", "--rollout-checksums-backoff=2s")
     with Controller.start(rolled.plane, tmp_path, rolled.namespace, *pace) as controller:

@@ -1,4 +1,4 @@
-"""The controller's side of checksums while things break: no change is lost, and nothing rolls for nothing."""
+"""Checksums written by the controller during faults: no change is lost, and there is no unnecessary rollout."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ KEY = "checksum/configmap.app"
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane of its own, whose API server is killed."""
+    """Start a control plane whose API server the tests kill."""
     with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
         yield running
 
 
-def fresh(plane: ControlPlane, name: str) -> Workloads:
-    """A namespace of its own."""
+def new_namespace(plane: ControlPlane, name: str) -> Workloads:
+    """Create a namespace."""
     plane.kubectl("create", "namespace", name)
     return Workloads(plane, name)
 
 
-def many(count: int, **opt_in: str) -> list[Object]:
-    """Deployments without pods: what is counted are their generations."""
+def deployments(count: int, **opt_in: str) -> list[Object]:
+    """Return Deployments without pods; the tests count their generations."""
     return [deployment(f"web-{number:02}", replicas=0, **opt_in) for number in range(count)]
 
 
-def test_fifty_on_one_config_map(cluster: ControlPlane, tmp_path: Path) -> None:
-    """Each change reaches all of them, each by one write and one read."""
-    shop = fresh(cluster, "fifty")
-    cluster.apply([config_map("app", color="0"), *many(50, configmaps="app")], namespace=shop.namespace)
+def test_fifty_workloads_with_one_config_map(cluster: ControlPlane, tmp_path: Path) -> None:
+    """Each change reaches all workloads, by one read and one write of each workload."""
+    shop = new_namespace(cluster, "fifty")
+    cluster.apply([config_map("app", color="0"), *deployments(50, configmaps="app")], namespace=shop.namespace)
     with Controller.start(cluster, tmp_path, shop.namespace) as controller:
         for color in range(1, 5):
             cluster.apply(config_map("app", color=str(color)), namespace=shop.namespace)
@@ -53,18 +53,18 @@ def test_fifty_on_one_config_map(cluster: ControlPlane, tmp_path: Path) -> None:
     assert set(generations.values()) <= {5, 6}
 
 
-def test_ten_writers_over_fifty_pairs(cluster: ControlPlane, tmp_path: Path) -> None:
-    """The final state is right, and there is no generation that changed nothing."""
-    shop = fresh(cluster, "writers")
+def test_ten_writers_of_fifty_config_maps(cluster: ControlPlane, tmp_path: Path) -> None:
+    """The final checksums are current, and each generation has a changed checksum."""
+    shop = new_namespace(cluster, "writers")
     pairs = [(f"app-{number}", f"web-{number:02}") for number in range(50)]
     objects = [config_map(name, value="0") for name, _ in pairs]
     objects += [deployment(web, replicas=0, configmaps=name) for name, web in pairs]
     cluster.apply(objects, namespace=shop.namespace)
-    chance = random.Random(4)
-    changes = [[(chance.choice(pairs)[0], str(chance.random())) for _ in range(12)] for _ in range(10)]
+    randomness = random.Random(4)
+    changes = [[(randomness.choice(pairs)[0], str(randomness.random())) for _ in range(12)] for _ in range(10)]
 
-    def write(mine: list[tuple[str, str]]) -> None:
-        for name, value in mine:
+    def write(own_changes: list[tuple[str, str]]) -> None:
+        for name, value in own_changes:
             cluster.kubectl(
                 *("patch", "configmap", name, "-n", shop.namespace, "--type=merge"),
                 *("-p", f'{{"data":{{"value":"{value}"}}}}'),
@@ -75,23 +75,25 @@ def test_ten_writers_over_fifty_pairs(cluster: ControlPlane, tmp_path: Path) -> 
             list(writers.map(write, changes))
         controller.is_idle()
         written = controller.metric("rollonce_rollout_patches_total", outcome="written")
-    carried = {name: item["spec"]["template"]["metadata"]["annotations"] for name, item in shop.all().items()}
-    for name, web in chance.sample(pairs, 10):
-        assert carried[web] == {f"checksum/configmap.{name}": shop.current("configmap", name)}
+    annotations = {name: item["spec"]["template"]["metadata"]["annotations"] for name, item in shop.all().items()}
+    for name, web in randomness.sample(pairs, 10):
+        assert annotations[web] == {f"checksum/configmap.{name}": shop.current("configmap", name)}
     before = shop.generations()
     assert sum(before.values()) == 50 + written
     with Controller.start(cluster, tmp_path, shop.namespace, "--controller-lease=another", name="again") as controller:
-        cluster.wait_for(lambda: controller.metric("rollonce_checksum_reads_total") >= 50, what="all to be looked at")
+        cluster.wait_for(
+            lambda: controller.metric("rollonce_checksum_reads_total") >= 50, what="all objects to be read"
+        )
         controller.is_idle()
         assert controller.metric("rollonce_rollout_patches_total") == 0
     assert shop.generations() == before
 
 
-def test_killed_between_read_and_patch(cluster: ControlPlane, tmp_path: Path) -> None:
-    """The one that could read and not write is killed; the next one finds what is to be done."""
-    shop = fresh(cluster, "killed")
+def test_a_controller_killed_before_its_patch_is_replaced(cluster: ControlPlane, tmp_path: Path) -> None:
+    """A controller that can read and not write is killed, and the next controller writes the checksums."""
+    shop = new_namespace(cluster, "killed")
     namespace = shop.namespace
-    cluster.apply([config_map("app", color="0"), *many(3, configmaps="app")], namespace=namespace)
+    cluster.apply([config_map("app", color="0"), *deployments(3, configmaps="app")], namespace=namespace)
     cluster.kubectl("create", "serviceaccount", "reader", "-n", namespace)
     cluster.kubectl(
         "create", "rolebinding", "r", "--clusterrole=view", f"--serviceaccount={namespace}:reader", "-n", namespace
@@ -112,27 +114,27 @@ def test_killed_between_read_and_patch(cluster: ControlPlane, tmp_path: Path) ->
     assert set(shop.generations().values()) == {2}
 
 
-def test_two_at_once(cluster: ControlPlane, tmp_path: Path) -> None:
-    """Even if both believe that they lead, each change is one generation: one of both writes comes too late."""
-    shop = fresh(cluster, "two")
-    cluster.apply([config_map("app", color="0"), *many(20, configmaps="app")], namespace=shop.namespace)
+def test_two_leaders_write_each_change_once(cluster: ControlPlane, tmp_path: Path) -> None:
+    """If two controllers lead at the same time, each change is one generation: the later patch is a conflict."""
+    shop = new_namespace(cluster, "two")
+    cluster.apply([config_map("app", color="0"), *deployments(20, configmaps="app")], namespace=shop.namespace)
     with (
-        Controller.start(cluster, tmp_path, shop.namespace, "--controller-lease=one", name="one") as one,
-        Controller.start(cluster, tmp_path, shop.namespace, "--controller-lease=two", name="two") as two,
+        Controller.start(cluster, tmp_path, shop.namespace, "--controller-lease=first", name="first") as first,
+        Controller.start(cluster, tmp_path, shop.namespace, "--controller-lease=second", name="second") as second,
     ):
         shop.wait_for_checksums(KEY, shop.current("configmap", "app"))
         for color in ("1", "2"):
             cluster.apply(config_map("app", color=color), namespace=shop.namespace)
             shop.wait_for_checksums(KEY, shop.current("configmap", "app"))
-        one.is_idle()
-        two.is_idle()
+        first.is_idle()
+        second.is_idle()
     assert set(shop.generations().values()) == {4}
 
 
-def test_the_api_server_is_killed_in_the_middle(cluster: ControlPlane, tmp_path: Path) -> None:
-    """All roll in the end, each once."""
-    shop = fresh(cluster, "outage")
-    cluster.apply([config_map("app", color="0"), *many(30, configmaps="app")], namespace=shop.namespace)
+def test_a_killed_api_server_delays_rollouts(cluster: ControlPlane, tmp_path: Path) -> None:
+    """After a restart of the API server during a wave, each workload has been written once."""
+    shop = new_namespace(cluster, "outage")
+    cluster.apply([config_map("app", color="0"), *deployments(30, configmaps="app")], namespace=shop.namespace)
     with Controller.start(cluster, tmp_path, shop.namespace) as controller:
         shop.wait_for_checksums(KEY, shop.current("configmap", "app"))
         cluster.apply(config_map("app", color="1"), namespace=shop.namespace)
@@ -142,9 +144,9 @@ def test_the_api_server_is_killed_in_the_middle(cluster: ControlPlane, tmp_path:
     assert set(shop.generations().values()) == {3}
 
 
-def test_cut_off_for_longer_than_the_watch_history(cluster: ControlPlane, tmp_path: Path) -> None:
-    """What changed, came and went while it could not see is found by a new list after 410 Gone."""
-    shop = fresh(cluster, "history")
+def test_changes_beyond_the_watch_history_are_found(cluster: ControlPlane, tmp_path: Path) -> None:
+    """After 410 Gone, a new list finds changed, deleted and created objects."""
+    shop = new_namespace(cluster, "history")
     objects = [config_map("app", color="0"), secret("gone", a="b"), deployment("web", replicas=0, configmaps="app")]
     cluster.apply([*objects, deployment("late", replicas=0, configmaps="app")], namespace=shop.namespace)
     with Controller.start(cluster, tmp_path, shop.namespace) as controller:

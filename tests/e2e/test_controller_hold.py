@@ -1,4 +1,4 @@
-"""Both programs together: holds placed at admission and released by the controller, and the operator's list."""
+"""Server and controller together: holds are placed at admission and released by the controller."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LISTED = "listed"
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane whose webhooks hold, and with an operator's list for one namespace."""
+    """Start a control plane whose webhooks hold, and with an operator list for one namespace."""
     folder = tmp_path_factory.mktemp("hold")
     settings = folder / "settings.yaml"
     chosen = {"enabled": True, "secrets": ["db"], "namespaces": [LISTED]}
@@ -44,16 +44,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield plane
 
 
-def namespace_of(plane: ControlPlane, name: str) -> Workloads:
-    """A namespace in which pods can be created."""
+def new_namespace(plane: ControlPlane, name: str) -> Workloads:
+    """Create a namespace in which pods can be created."""
     plane.kubectl("create", "namespace", name)
     plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s")
     return Workloads(plane, name)
 
 
-def test_a_folder_in_the_wrong_order_makes_one_replica_set(cluster: ControlPlane, tmp_path: Path) -> None:
-    """The Deployment comes first, is held, and starts once, with its checksum, when the Secret comes."""
-    shop = namespace_of(cluster, "folder")
+def test_a_deployment_applied_before_its_secret_makes_one_replica_set(cluster: ControlPlane, tmp_path: Path) -> None:
+    """The Deployment is held, and starts once with its checksum when the Secret is created."""
+    shop = new_namespace(cluster, "folder")
     (tmp_path / "apply").mkdir()
     write_private(tmp_path / "apply" / "1.json", json.dumps(deployment(secrets="db")))
     write_private(tmp_path / "apply" / "2.json", json.dumps(secret("db", password="one")))
@@ -68,8 +68,8 @@ def test_a_folder_in_the_wrong_order_makes_one_replica_set(cluster: ControlPlane
 
 
 def test_an_autoscaler_scales_a_held_deployment_without_starting_it(cluster: ControlPlane, tmp_path: Path) -> None:
-    """The number that it sets counts once the Deployment is released; until then no pod comes of it."""
-    shop = namespace_of(cluster, "scaled")
+    """The replicas that the autoscaler sets are used after the release, and no pod starts before."""
+    shop = new_namespace(cluster, "scaled")
     cluster.apply(deployment(secrets="db"), namespace=shop.namespace)
     cluster.kubectl("autoscale", "deployment", "web", "--min=3", "--max=5", "-n", shop.namespace)
     cluster.wait_for(lambda: shop.all()["web"]["spec"]["replicas"] == 3, timeout=60, what="the autoscaler to act")
@@ -83,8 +83,8 @@ def test_an_autoscaler_scales_a_held_deployment_without_starting_it(cluster: Con
 
 
 def test_helm_does_not_wait_for_a_held_deployment(cluster: ControlPlane, tmp_path: Path) -> None:
-    """`helm --wait` passes a paused Deployment by, so its Warning is what tells; once released it is waited for."""
-    shop = namespace_of(cluster, "helm")
+    """`helm --wait` does not wait for a paused Deployment and shows its Warning; after the release it waits."""
+    shop = new_namespace(cluster, "helm")
     chart = tmp_path / "chart"
     (chart / "templates").mkdir(parents=True)
     (chart / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\n")
@@ -99,9 +99,9 @@ def test_helm_does_not_wait_for_a_held_deployment(cluster: ControlPlane, tmp_pat
     assert shop.replica_sets() == {"web": 1}
 
 
-def test_the_list_holds_at_admission_too(cluster: ControlPlane) -> None:
-    """A workload that says nothing by itself is sent to the webhook, since its namespace is listed."""
-    shop = namespace_of(cluster, LISTED)
+def test_the_operator_list_applies_at_admission(cluster: ControlPlane) -> None:
+    """A workload without annotations in a listed namespace is sent to the webhook."""
+    shop = new_namespace(cluster, LISTED)
     cluster.apply(secret("db", password="one"), namespace=LISTED)
     web = deployment()
     del web["metadata"]["annotations"]
@@ -110,15 +110,15 @@ def test_the_list_holds_at_admission_too(cluster: ControlPlane) -> None:
     assert annotations_of(shop.all()["web"]) == {KEY: shop.current("secret", "db")}
 
 
-def test_it_is_told_why_it_is_held_and_let_go_by_opting_out(cluster: ControlPlane, tmp_path: Path) -> None:
-    """An Event and the annotation say what it waits for; without the requirement it starts."""
-    shop = namespace_of(cluster, "why")
+def test_a_hold_is_reported_and_ends_by_opting_out(cluster: ControlPlane, tmp_path: Path) -> None:
+    """An Event says which object is missing, and after an opt-out the Deployment starts."""
+    shop = new_namespace(cluster, "reported")
     with Controller.start(cluster, tmp_path, shop.namespace, HOLD):
         cluster.apply(deployment(secrets="db"), namespace=shop.namespace)
         cluster.wait_for(lambda: "RolloutHeld" in reasons(cluster, shop.namespace, "web"), what="the Event")
         assert "db" in reasons(cluster, shop.namespace, "web")["RolloutHeld"]
         assert shop.revisions() == {"web": 0}
-        # An opt-out that the server does not see: only the controller can let it go.
+        # The server does not see this opt-out, so only the controller can release the Deployment.
         cluster.kubectl("delete", "mutatingwebhookconfiguration", "rollonce")
         cluster.kubectl("annotate", "deployment", "web", f"{PREFIX}secrets-", "-n", shop.namespace)
         cluster.kubectl("rollout", "status", "deployment/web", "-n", shop.namespace, "--timeout=30s")

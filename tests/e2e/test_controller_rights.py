@@ -1,4 +1,4 @@
-"""Least privilege: the controller works with the rights of each mode, and cannot read what it was not given."""
+"""Least privilege: the controller works with the rights of each mode, and cannot read anything else."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.controlplane import ControlPlane
 from tests.e2e.controllers import Controller, Workloads
 from tests.e2e.objects import config_map, deployment, secret
 from tests.rollonce import command
-from tests.webhook.hooks.checksums.test_rights import LEASES
+from tests.webhook.checksums.test_rights import LEASES
 
 pytestmark = pytest.mark.cluster
 
 KEY = "checksum/secret.db"
-#: What the mode takes on the command lines, and what it must not let read: resource, name and namespace.
+#: For each mode, the arguments of `rollonce rbac`, and the objects that must not be readable.
 MODES = {
     "names": (("--secrets=db", "--configmaps=app"), ("secret/other", "configmap/other", "secrets")),
     "namespaces": ((), ()),
@@ -24,8 +24,10 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_it_works_with_no_more_rights_than(plane: ControlPlane, namespace: str, tmp_path: Path, mode: str) -> None:
-    """It rolls, nothing that it asks for is forbidden, and what lies outside of the mode is."""
+def test_the_controller_works_with_only_the_rights_of_its_mode(
+    plane: ControlPlane, namespace: str, tmp_path: Path, mode: str
+) -> None:
+    """No request of the controller is forbidden, and requests beyond the rights of the mode are."""
     given, forbidden = MODES[mode]
     where = () if mode == "cluster" else ("-n", namespace)
     rights = command("rbac", "--mode", mode, *where, "--accounts-in", namespace, *given)
@@ -67,5 +69,5 @@ def test_it_works_with_no_more_rights_than(plane: ControlPlane, namespace: str, 
         refused = plane.kubectl("get", target, "-n", namespace, kubeconfig=kubeconfig, check=False)
         assert "orbidden" in refused.stderr
     for verb in ("create", "update", "patch", "delete"):
-        asked = ("auth", "can-i", verb, "secrets", "-n", namespace, f"--as={user}")
-        assert plane.kubectl(*asked, check=False).stdout.strip() == "no"
+        can_i = ("auth", "can-i", verb, "secrets", "-n", namespace, f"--as={user}")
+        assert plane.kubectl(*can_i, check=False).stdout.strip() == "no"

@@ -1,4 +1,4 @@
-"""Rolling a few at a time: who rolls, who waits, and what a failure means."""
+"""Rolling a limited number of workloads at a time: which of them roll and wait, and the effect of a failure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ KEY = "checksum/secret.db"
 
 
 def slow(name: str) -> Object:
-    """A Deployment whose rollout takes at least a second."""
+    """Return a Deployment whose rollout takes at least a second."""
     made = deployment(name, secrets="db")
     made["spec"]["minReadySeconds"] = 1
     return made
 
 
-def doomed(name: str) -> Object:
-    """A Deployment whose pods no node takes, and whose rollout soon counts as failed."""
+def unschedulable(name: str) -> Object:
+    """Return a Deployment whose pods fit no node, and whose rollout soon counts as failed."""
     made = deployment(name, secrets="db")
     made["spec"]["progressDeadlineSeconds"] = 1
     made["spec"]["template"]["spec"]["nodeSelector"] = {"no": "where"}
@@ -33,7 +33,7 @@ def doomed(name: str) -> Object:
 
 
 def rolling(shop: Workloads, current: str) -> list[str]:
-    """Those that carry the current checksum and are not available with it."""
+    """Return the workloads that have the current checksum and are not available with it yet."""
     found = []
     for name, item in shop.all().items():
         status = item["status"]
@@ -46,8 +46,8 @@ def rolling(shop: Workloads, current: str) -> list[str]:
     return found
 
 
-def test_two_at_a_time_also_by_a_new_controller(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """Never more than two of five are on their way, though the controller is killed in the middle."""
+def test_two_roll_at_a_time_also_after_a_restart(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """At most two of five workloads roll at a time, although the controller is killed during the wave."""
     shop = Workloads(plane, namespace)
     plane.apply([secret("db", password="one"), *map(slow, "abcde")], namespace=namespace)
     with Controller.start(plane, tmp_path, namespace, name="before") as first:
@@ -60,27 +60,27 @@ def test_two_at_a_time_also_by_a_new_controller(plane: ControlPlane, namespace: 
     controller = Controller.start(plane, tmp_path, namespace, limit, name="one")
     plane.apply(secret("db", password="two"), namespace=namespace)
     current = shop.current("secret", "db")
-    most, killed = 0, False
+    most, restarted = 0, False
     deadline = time.monotonic() + 60
     while [*shop.checksums(KEY).values()] != [current] * 5:
         assert time.monotonic() < deadline
         now = len(rolling(shop, current))
         most = max(most, now)
-        if now and not killed:
-            killed = True
+        if now and not restarted:
+            restarted = True
             controller.kill()
             controller = Controller.start(plane, tmp_path, namespace, limit, name="two", wait=False)
     with controller:
         controller.is_idle()
-    assert killed
+    assert restarted
     assert 1 <= most <= 2
     assert shop.revisions() == {name: revision + 1 for name, revision in before.items()}
 
 
-def test_a_failing_rollout_stops_the_wave(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """Nobody else gets what broke the first one, an Event says so, and the next change goes on."""
+def test_a_failed_rollout_stops_the_wave(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """No other workload rolls and an Event says so, until the failed rollout recovers."""
     shop = Workloads(plane, namespace)
-    plane.apply([secret("db", password="one"), doomed("a"), deployment("b", secrets="db")], namespace=namespace)
+    plane.apply([secret("db", password="one"), unschedulable("a"), deployment("b", secrets="db")], namespace=namespace)
     with Controller.start(plane, tmp_path, namespace, name="before"):
         shop.wait_for_checksums(KEY, shop.current("secret", "db"))
         old = shop.current("secret", "db")
@@ -91,9 +91,9 @@ def test_a_failing_rollout_stops_the_wave(plane: ControlPlane, namespace: str, t
         plane.wait_for(lambda: controller.metric("rollonce_rollout_stopped", namespace=namespace) == 1, what="the stop")
         assert shop.checksums(KEY) == {"a": current, "b": old}
         plane.wait_for(lambda: "RolloutStopped" in reasons(plane, namespace, "a"), what="the Event")
-        healed = deployment("a", secrets="db")
-        healed["spec"]["template"]["spec"]["nodeSelector"] = None
-        plane.apply(healed, namespace=namespace)
+        repaired = deployment("a", secrets="db")
+        repaired["spec"]["template"]["spec"]["nodeSelector"] = None
+        plane.apply(repaired, namespace=namespace)
         shop.wait_for_checksums(KEY, current)
         plane.wait_for(lambda: controller.metric("rollonce_rollout_stopped", namespace=namespace) == 0)
 

@@ -1,4 +1,4 @@
-"""Parts that die while a delivery is on its way: one run is stored in the end, and nobody is blocked for ever."""
+"""Components that fail during a create: one run is stored in the end, and no delivery is blocked forever."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from tests.controlplane import ControlPlane
 from tests.e2e.objects import RUNS, Object, run, runs
-from tests.e2e.raw import RawClient, body, raw_client, side_by_side
-from tests.e2e.submitting import SETTINGS, names, submit, tight_plane, until_answered, until_whole
+from tests.e2e.raw import RawClient, body, concurrently, raw_client
+from tests.e2e.submitting import SETTINGS, run_names, short_timeout_plane, submit, until_answered, wait_until_synced
 from tests.rollonce import Installation
 from tests.valkey import Valkey
 from webhook.errors import KubernetesError
@@ -22,21 +22,21 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane whose parts are frozen and killed."""
-    with tight_plane(tmp_path_factory.mktemp("plane")) as running:
+    """Start a control plane whose components the tests freeze and kill."""
+    with short_timeout_plane(tmp_path_factory.mktemp("plane")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """The store of the servers that most tests share."""
+    """Start the store of the servers that most tests share."""
     with Valkey.start(tmp_path_factory.mktemp("store")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def shared(plane: ControlPlane, store: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Two servers over one store."""
+    """Start two servers with one store."""
     with Installation.start(
         plane, tmp_path_factory.mktemp("servers"), redis_url=store.url, replicas=2, settings=SETTINGS, register=False
     ) as running:
@@ -45,23 +45,23 @@ def shared(plane: ControlPlane, store: Valkey, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def installation(plane: ControlPlane, shared: Installation) -> Installation:
-    """The same, over a store that is whole, and called by the API server even if another test had its own called."""
+    """Register the shared servers, since another test may have registered its own, and wait until they are synced."""
     shared.register()
-    until_whole(plane, shared)
+    wait_until_synced(plane, shared)
     return shared
 
 
 @pytest.fixture
 async def client(plane: ControlPlane) -> AsyncIterator[RawClient]:
-    """A program that submits, and repeats nothing."""
+    """Open a client that submits and does not repeat creates."""
     async with raw_client(plane.kubeconfig) as made:
         yield made
 
 
-async def test_what_was_committed_behind_a_dead_api_server_is_found(
+async def test_a_run_stored_by_a_killed_api_server_is_found(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient
 ) -> None:
-    """With etcd frozen after our yes and the API server killed the client saw an error; a retry finds the run."""
+    """If the API server is killed after the webhook allowed a create, a retry finds the run if it was stored."""
     before = installation.metric("rollonce_dedupe_decisions_total", outcome="allow")
     plane.freeze("etcd")
     created = asyncio.create_task(submit(client, namespace, run("d", name="first"))())
@@ -69,7 +69,7 @@ async def test_what_was_committed_behind_a_dead_api_server_is_found(
         await asyncio.to_thread(
             plane.wait_for,
             lambda: installation.metric("rollonce_dedupe_decisions_total", outcome="allow") == before + 1,
-            what="our yes",
+            what="the webhook to allow it",
         )
         plane.kill("apiserver")
     finally:
@@ -78,17 +78,17 @@ async def test_what_was_committed_behind_a_dead_api_server_is_found(
         await created
     await asyncio.to_thread(plane.restart, "apiserver")
     reply = await until_answered(submit(client, namespace, run("d", name="second")))
-    assert names(plane, namespace) in (["first"], ["second"])
-    if names(plane, namespace) == ["first"]:
+    assert run_names(plane, namespace) in (["first"], ["second"])
+    if run_names(plane, namespace) == ["first"]:
         assert (reply.status, body(reply)["details"]["name"]) == (409, "first")
 
 
-async def test_of_two_creates_of_one_name_a_third_name_is_told(
+async def test_after_two_creates_of_one_name_another_name_is_a_duplicate(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient
 ) -> None:
-    """Whichever of the two was stored, the next name is a duplicate of it."""
-    twins = [submit(client, namespace, run("d", name="same"))] * 2
-    assert sorted(reply.status for reply in await side_by_side(2, twins)) == [201, 409]
+    """Of two concurrent creates with one name one is stored, and another name gets 409 with the uid of that run."""
+    same_creates = [submit(client, namespace, run("d", name="same"))] * 2
+    assert sorted(reply.status for reply in await concurrently(2, same_creates)) == [201, 409]
     reply = await submit(client, namespace, run("d", name="third"))()
     (stored,) = runs(plane, namespace)
     assert (reply.status, body(reply)["details"]["uid"]) == (409, stored["metadata"]["uid"])
@@ -98,22 +98,22 @@ async def test_of_two_creates_of_one_name_a_third_name_is_told(
 async def test_mixed_names_and_prefixes_make_one_run(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient
 ) -> None:
-    """Sixty creates at once by three prefixes and by names, through two servers: one run; all others learn of it."""
+    """Of sixty concurrent creates with names and prefixes through two servers one is stored, and all others get 409."""
     manifests = [
         run("d", prefix=f"p{number % 3}-") if number % 2 else run("d", name=f"n-{number}") for number in range(60)
     ]
     jobs = [partial(until_answered, submit(client, namespace, manifest)) for manifest in manifests]
-    replies = await side_by_side(60, jobs)
+    replies = await concurrently(60, jobs)
     assert sorted({reply.status for reply in replies}) == [201, 409]
-    assert len(names(plane, namespace)) == sum(reply.status == 201 for reply in replies) == 1
+    assert len(run_names(plane, namespace)) == sum(reply.status == 201 for reply in replies) == 1
     assert all(replica.metric("rollonce_dedupe_decisions_total") for replica in installation.replicas)
 
 
 @pytest.mark.parametrize("first", [{"name": "tried"}, {"prefix": "tried-"}])
-async def test_a_later_refusal_blocks_nobody(
+async def test_a_refusal_by_another_webhook_blocks_no_create(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient, first: dict[str, Any]
 ) -> None:
-    """Refused by another webhook after our yes: the same create goes through at once, another name after proof."""
+    """After another webhook refused a create, the same create is allowed at once, and another name a little later."""
     refuser: Object = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
@@ -121,7 +121,7 @@ async def test_a_later_refusal_blocks_nobody(
         "webhooks": [
             {
                 "name": "refuser.example.com",
-                # Nobody is there: with the policy Fail that is a no.
+                # No server listens there: with the policy Fail the create is refused.
                 "clientConfig": {"url": "https://127.0.0.1:1/"},
                 "rules": [
                     {
@@ -144,7 +144,7 @@ async def test_a_later_refusal_blocks_nobody(
             reply = await submit(client, namespace, run(delivery_id, **first))()
             return reply.status == 500 and "refuser" in body(reply)["message"]
 
-        # The API server acts on a new configuration a little later.
+        # The API server uses a new configuration with a delay.
         probe = 0
         while not await refused(f"probe-{probe}"):
             probe += 1
@@ -157,7 +157,7 @@ async def test_a_later_refusal_blocks_nobody(
         plane.kubectl("delete", "validatingwebhookconfiguration", "zz-refuser")
     same = submit(client, namespace, run("same", **first))
     reply = await same()
-    while reply.status == 500:  # the refuser, until the API server has noticed that it is gone
+    while reply.status == 500:  # by the refusing webhook, until the API server uses the new configuration
         reply = await same()
     assert reply.status == 201
     early = await submit(client, namespace, run("other", name="another"))()
@@ -165,10 +165,10 @@ async def test_a_later_refusal_blocks_nobody(
     assert (await until_answered(submit(client, namespace, run("other", name="another")))).status == 201
 
 
-async def test_a_quota_that_is_raised_blocks_no_generated_name(
+async def test_a_refusal_by_a_quota_blocks_no_generated_name(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient
 ) -> None:
-    """Refused by a quota after our yes, a create with generateName goes through as soon as the quota is raised."""
+    """After a quota refused a create with generateName, the create succeeds as soon as the quota is removed."""
     quota: Object = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -177,7 +177,7 @@ async def test_a_quota_that_is_raised_blocks_no_generated_name(
     }
     plane.apply(quota, namespace=namespace)
     plane.wait_for(
-        lambda: plane.get("resourcequota", "none", namespace).get("status", {}).get("hard"), what="the quota to count"
+        lambda: plane.get("resourcequota", "none", namespace).get("status", {}).get("hard"), what="the quota to apply"
     )
     create = submit(client, namespace, run("d", prefix="build-"))
     before = installation.metric("rollonce_dedupe_decisions_total", outcome="allow")
@@ -187,11 +187,11 @@ async def test_a_quota_that_is_raised_blocks_no_generated_name(
     assert installation.metric("rollonce_dedupe_decisions_total", outcome="allow") == before + 2
 
 
-async def test_a_namespace_that_comes_again_keeps_its_deliveries(
+async def test_a_recreated_namespace_keeps_its_deliveries(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient
 ) -> None:
-    """A delivery that became a run became one, also where the whole namespace was deleted and made anew."""
-    # Namespaces of other tests may be going at the same time; so this is a bound from below.
+    """A delivery that has had a run is a duplicate, also after its namespace was deleted and created again."""
+    # Namespaces of other tests may be deleted at the same time, so only a lower bound is checked.
     before = installation.metric("rollonce_dedupe_confirmations_total", by="delete")
     assert (await submit(client, namespace, run("d", name="first"))()).status == 201
     plane.kubectl("delete", "namespace", namespace, "--timeout=60s")
@@ -202,10 +202,10 @@ async def test_a_namespace_that_comes_again_keeps_its_deliveries(
     assert installation.metric("rollonce_dedupe_confirmations_total", by="delete") > before
 
 
-async def test_a_run_that_the_controller_never_saw_is_known(
+async def test_a_run_that_the_controller_did_not_see_is_known(
     plane: ControlPlane, namespace: str, installation: Installation, store: Valkey, client: RawClient
 ) -> None:
-    """The controller confirms what it sees; what came and went while it was dead is known all the same."""
+    """The controller confirms runs that it watches; a run created and deleted without a controller is known too."""
     controller = installation._program(
         "controller",
         9,
@@ -229,28 +229,28 @@ async def test_a_run_that_the_controller_never_saw_is_known(
         assert (reply.status, body(reply)["details"]["name"]) == (409, "first")
 
 
-async def test_a_run_without_a_spec_is_not_our_business(
+async def test_a_run_without_a_spec_is_ignored(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient
 ) -> None:
-    """What has no spec has no deliveryId."""
+    """Runs without a spec have no deliveryId: all of them are stored, and no decision is made."""
     before = installation.metric("rollonce_dedupe_decisions_total")
     bare = {key: value for key, value in run(None).items() if key != "spec"}
     for _ in range(2):
         assert (await submit(client, namespace, bare)()).status == 201
-    assert len(names(plane, namespace)) == 2
+    assert len(run_names(plane, namespace)) == 2
     assert installation.metric("rollonce_dedupe_decisions_total") == before
 
 
 async def test_twenty_creates_without_redis_make_one_run_that_is_known_afterwards(
     plane: ControlPlane, namespace: str, installation: Installation, client: RawClient, store: Valkey
 ) -> None:
-    """Redis down: one of twenty is stored, and when Redis is back, another name is told of it."""
+    """Of twenty creates while Redis is down one is stored, and afterwards another name is a duplicate of it."""
     store.kill()
-    replies = await side_by_side(20, [submit(client, namespace, run("d", prefix="build-"))] * 20)
+    replies = await concurrently(20, [submit(client, namespace, run("d", prefix="build-"))] * 20)
     assert sorted(reply.status for reply in replies) == [201] + [409] * 19
     assert installation.metric("rollonce_dedupe_degraded_total") >= 1
     assert installation.metric("rollonce_dedupe_store_down") >= 1
     store.restart()
-    (name,) = names(plane, namespace)
+    (name,) = run_names(plane, namespace)
     reply = await until_answered(submit(client, namespace, run("d", name="by-hand")))
     assert (reply.status, body(reply)["details"]["name"]) == (409, name)

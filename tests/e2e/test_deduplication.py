@@ -1,4 +1,4 @@
-"""Deduplication at admission, as people and programs submit runs: real kubectl, real API server, real Valkey."""
+"""Deduplication at admission, with real kubectl, a real API server and a real Valkey."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABEL = "jangar.proompteng.ai/delivery-id"
 
 @pytest.fixture
 def delivery_id() -> str:
-    """A delivery that nobody has seen."""
+    """Return a new delivery id."""
     return str(uuid4())
 
 
@@ -30,13 +30,13 @@ def create(plane: ControlPlane, namespace: str, manifest: Object, *arguments: st
 
 
 def create_all(plane: ControlPlane, namespace: str, manifests: list[Object]) -> list[Result]:
-    """Create at the same time, each by a kubectl of its own."""
+    """Create objects at the same time, each by its own kubectl."""
     with ThreadPoolExecutor(max_workers=25) as pool:
         return list(pool.map(lambda manifest: create(plane, namespace, manifest), manifests))
 
 
-def test_the_second_create_names_the_first(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
-    """Whoever submits again reads AlreadyExists, the existing run, its phase, and that it is idempotent."""
+def test_the_second_create_is_refused_with_the_first_run(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
+    """The error has AlreadyExists, the name of the existing run, its phase, and "idempotent"."""
     assert create(plane, namespace, run(delivery_id, name="first")).returncode == 0
     plane.kubectl(
         *("patch", RUNS, "first", "-n", namespace, "--subresource=status", "--type=merge"),
@@ -49,8 +49,8 @@ def test_the_second_create_names_the_first(plane: ControlPlane, namespace: str, 
     assert [found["metadata"]["name"] for found in runs(plane, namespace)] == ["first"]
 
 
-def test_a_generated_name_is_made_of_the_delivery(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
-    """The same prefix and delivery make the same name, so storage itself refuses the twin, in plain words."""
+def test_a_generated_name_depends_on_the_delivery(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
+    """The same prefix and delivery give the same name, so a second create is refused with AlreadyExists."""
     made = create(plane, namespace, run(delivery_id, prefix="build-"), "-o", "json")
     stored = json.loads(made.stdout)
     assert stored["metadata"]["name"].startswith("build-")
@@ -62,8 +62,8 @@ def test_a_generated_name_is_made_of_the_delivery(plane: ControlPlane, namespace
     assert "could not generate" not in refused.stderr
 
 
-def test_an_id_that_is_no_label_gets_one(plane: ControlPlane, namespace: str) -> None:
-    """What a label cannot hold is found by its stem and hash."""
+def test_an_id_that_is_not_a_valid_label_value_gets_a_hashed_label(plane: ControlPlane, namespace: str) -> None:
+    """A run whose id is not a valid label value is found by a label with a part of the id and a hash."""
     assert create(plane, namespace, run("a/b")).returncode == 0
     assert len(runs(plane, namespace, f"{LABEL}=a-b-c14cddc033f6")) == 1
 
@@ -71,7 +71,7 @@ def test_an_id_that_is_no_label_gets_one(plane: ControlPlane, namespace: str) ->
 def test_100_concurrent_creates_of_one_prefix_make_one_run(
     plane: ControlPlane, namespace: str, delivery_id: str
 ) -> None:
-    """Through two servers, one create wins and each other one reads a plain AlreadyExists."""
+    """Through two servers, one create succeeds and each other one gets AlreadyExists."""
     results = create_all(plane, namespace, [run(delivery_id, prefix="build-")] * 100)
     assert sum(result.returncode == 0 for result in results) == 1
     assert len(runs(plane, namespace)) == 1
@@ -79,10 +79,10 @@ def test_100_concurrent_creates_of_one_prefix_make_one_run(
         assert result.returncode == 0 or "Error from server (AlreadyExists)" in result.stderr, result.stderr
 
 
-def test_100_concurrent_creates_of_as_many_names_make_one_run(
+def test_100_concurrent_creates_of_different_names_make_one_run(
     plane: ControlPlane, namespace: str, delivery_id: str
 ) -> None:
-    """Names of their own do not help: one run is stored."""
+    """Creates of one delivery with different names store one run."""
     results = create_all(plane, namespace, [run(delivery_id, name=f"run-{number}") for number in range(100)])
     assert sum(result.returncode == 0 for result in results) == 1
     assert len(runs(plane, namespace)) == 1
@@ -93,7 +93,7 @@ def test_100_concurrent_creates_of_as_many_names_make_one_run(
 def test_another_namespace_or_orchestration_is_another_delivery(
     plane: ControlPlane, namespace: str, delivery_id: str
 ) -> None:
-    """The same id counts for one namespace and one orchestration only."""
+    """The same id in another namespace or for another orchestration is another delivery."""
     other = f"{namespace}-b"
     plane.kubectl("create", "namespace", other)
     try:
@@ -106,8 +106,8 @@ def test_another_namespace_or_orchestration_is_another_delivery(
 
 
 @pytest.mark.parametrize("blank", [None, "", "   "])
-def test_no_id_is_not_our_business(plane: ControlPlane, namespace: str, blank: str | None) -> None:
-    """Runs without a deliveryId, or with a blank one, are as many as are created."""
+def test_runs_without_an_id_are_ignored(plane: ControlPlane, namespace: str, blank: str | None) -> None:
+    """Runs without a deliveryId, or with a blank one, are all stored, without a label."""
     for _ in range(2):
         assert create(plane, namespace, run(blank)).returncode == 0
     assert len(runs(plane, namespace)) == 2
@@ -117,15 +117,15 @@ def test_no_id_is_not_our_business(plane: ControlPlane, namespace: str, blank: s
 def test_without_an_id_the_server_is_not_called(
     plane: ControlPlane, installation: Installation, namespace: str
 ) -> None:
-    """The API server sees for itself that there is nothing to ask."""
+    """The match conditions of the webhooks exclude runs without a deliveryId."""
     calls = installation.metric("rollonce_admission_requests_total")
     assert create(plane, namespace, run(None)).returncode == 0
     assert create(plane, namespace, {**run(None), "spec": {"orchestrationRef": {"name": "x"}}}).returncode == 0
     assert installation.metric("rollonce_admission_requests_total") == calls
 
 
-def test_an_id_that_is_no_text_is_refused_by_the_schema(plane: ControlPlane, namespace: str) -> None:
-    """A number without quotes is told in the API server's own words, not as a webhook that failed."""
+def test_an_id_that_is_not_a_string_is_refused_by_the_schema(plane: ControlPlane, namespace: str) -> None:
+    """A number as deliveryId is refused by the API server's schema validation, and not as a failed webhook."""
     manifest = run(None)
     manifest["spec"]["deliveryId"] = 123
     refused = create(plane, namespace, manifest, "--validate=false")
@@ -135,7 +135,7 @@ def test_an_id_that_is_no_text_is_refused_by_the_schema(plane: ControlPlane, nam
 
 
 def test_a_dry_run_reserves_nothing(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
-    """After any number of dry runs the real create goes through, under another name too."""
+    """After a dry run, the delivery can be created under another name."""
     shown = create(plane, namespace, run(delivery_id, name="tried"), "--dry-run=server", "-o", "json")
     assert json.loads(shown.stdout)["metadata"]["labels"][LABEL] == delivery_id
     assert create(plane, namespace, run(delivery_id, name="real")).returncode == 0
@@ -143,20 +143,18 @@ def test_a_dry_run_reserves_nothing(plane: ControlPlane, namespace: str, deliver
 
 
 @pytest.mark.parametrize("mode", [(), ("--server-side",)])
-def test_applying_twice_is_no_duplicate(
+def test_a_second_apply_is_no_duplicate(
     plane: ControlPlane, namespace: str, delivery_id: str, mode: tuple[str, ...]
 ) -> None:
-    """The same manifest applied again is the same run, not another delivery."""
+    """The same manifest can be applied again and gives one run."""
     manifest = run(delivery_id, name="applied")
     plane.apply(manifest, *mode, namespace=namespace)
     plane.apply(manifest, *mode, namespace=namespace)
     assert len(runs(plane, namespace)) == 1
 
 
-def test_the_id_and_the_orchestration_stay_what_they_were(
-    plane: ControlPlane, namespace: str, delivery_id: str
-) -> None:
-    """Adding, changing and removing are refused with the name of the field; everything else may change."""
+def test_the_id_and_the_orchestration_are_immutable(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
+    """Adding, changing and removing them is refused with the name of the field; other fields can change."""
     assert create(plane, namespace, run(delivery_id, name="fixed")).returncode == 0
     assert create(plane, namespace, run(None, name="free")).returncode == 0
     for name, change in (
@@ -173,7 +171,7 @@ def test_the_id_and_the_orchestration_stay_what_they_were(
 
 
 def test_a_deleted_run_is_still_a_duplicate(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
-    """A delivery that became a run became one, also when the run is gone."""
+    """A delivery that has had a run is a duplicate, also after the run was deleted."""
     assert create(plane, namespace, run(delivery_id, name="gone")).returncode == 0
     plane.kubectl("delete", RUNS, "gone", "-n", namespace)
     refused = create(plane, namespace, run(delivery_id, name="again"))
@@ -181,8 +179,8 @@ def test_a_deleted_run_is_still_a_duplicate(plane: ControlPlane, namespace: str,
     assert "gone" in refused.stderr
 
 
-def test_a_refused_create_blocks_nothing(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
-    """A quota that refuses after our yes leaves nothing behind that refuses the same name afterwards."""
+def test_a_refusal_by_a_quota_blocks_no_retry(plane: ControlPlane, namespace: str, delivery_id: str) -> None:
+    """After a quota refused an allowed create, the same name can be created when the quota is removed."""
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -191,7 +189,7 @@ def test_a_refused_create_blocks_nothing(plane: ControlPlane, namespace: str, de
     }
     plane.apply(quota, namespace=namespace)
     plane.wait_for(
-        lambda: plane.get("resourcequota", "none", namespace).get("status", {}).get("hard"), what="the quota to count"
+        lambda: plane.get("resourcequota", "none", namespace).get("status", {}).get("hard"), what="the quota to apply"
     )
     refused = create(plane, namespace, run(delivery_id, name="same"))
     assert "exceeded quota" in refused.stderr

@@ -1,4 +1,4 @@
-"""What is remembered survives whatever is killed."""
+"""Records survive the kill of any component."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.valkey import Valkey
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane that calls no other server than the one that is killed."""
+    """Start a control plane for the servers of this module only."""
     with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
         yield running
 
 
 @pytest.fixture
 def fragile(plane: ControlPlane, valkey: Valkey, tmp_path: Path) -> Iterator[Installation]:
-    """A server and a store, to be killed."""
+    """Start a server and a store that the tests kill."""
     with Installation.start(plane, tmp_path / "servers", redis_url=valkey.url) as running:
         yield running
 
@@ -35,10 +35,10 @@ def create(plane: ControlPlane, namespace: str, manifest: Object) -> Result:
     return plane.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(manifest), check=False)
 
 
-def test_a_record_survives_kill_9_of_the_store(
+def test_a_record_survives_sigkill_of_the_store(
     plane: ControlPlane, namespace: str, fragile: Installation, valkey: Valkey
 ) -> None:
-    """Only Redis knows of a run that was deleted; killed and restarted, it still does."""
+    """The record of a deleted run exists only in Redis, and exists after a kill and a restart."""
     assert create(plane, namespace, run("d", name="first")).returncode == 0
     plane.kubectl("delete", RUNS, "first", "-n", namespace)
     valkey.kill()
@@ -49,8 +49,8 @@ def test_a_record_survives_kill_9_of_the_store(
     assert fragile.replicas[0].process.running
 
 
-def test_a_record_survives_kill_9_of_the_server(plane: ControlPlane, namespace: str, fragile: Installation) -> None:
-    """The server keeps nothing to itself."""
+def test_a_record_survives_sigkill_of_the_server(plane: ControlPlane, namespace: str, fragile: Installation) -> None:
+    """The server has no state of its own: after a kill and a restart the delivery is a duplicate."""
     assert create(plane, namespace, run("d", name="first")).returncode == 0
     plane.kubectl("delete", RUNS, "first", "-n", namespace)
     fragile.replicas[0].process.kill()
@@ -61,10 +61,10 @@ def test_a_record_survives_kill_9_of_the_server(plane: ControlPlane, namespace: 
 
 
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
-async def test_without_a_store_a_named_create_is_asked_to_come_again(
+async def test_without_a_store_a_named_create_gets_503(
     plane: ControlPlane, namespace: str, fragile: Installation, valkey: Valkey, fault: str
 ) -> None:
-    """A program reads 503 with a time to wait, as an answer of ours and not as a call that failed."""
+    """The client gets 503 with a retry time from the webhook, and not an error of the webhook call."""
     if fault == "killed":
         valkey.kill()
     else:
@@ -79,10 +79,10 @@ async def test_without_a_store_a_named_create_is_asked_to_come_again(
     assert runs(plane, namespace) == []
 
 
-def test_without_a_store_a_generated_name_goes_on_once(
+def test_without_a_store_a_generated_name_is_created_once(
     plane: ControlPlane, namespace: str, fragile: Installation, valkey: Valkey
 ) -> None:
-    """Storage itself keeps the deterministic name unique, with Redis or without."""
+    """The storage of the API server refuses the same generated name, also while Redis is down."""
     valkey.kill()
     assert create(plane, namespace, run("d", prefix="build-")).returncode == 0
     refused = create(plane, namespace, run("d", prefix="build-"))
@@ -91,10 +91,10 @@ def test_without_a_store_a_generated_name_goes_on_once(
     assert fragile.replicas[0].process.running
 
 
-def test_a_deployment_can_be_written_while_the_server_is_dead(
+def test_a_deployment_can_be_written_without_a_server(
     plane: ControlPlane, namespace: str, fragile: Installation
 ) -> None:
-    """A server that is down holds up nobody's Deployment; a run with a deliveryId it does, by its name."""
+    """Without a server, Deployments are written, and the refusal of a run with a deliveryId names the webhook."""
     fragile.replicas[0].process.kill()
     plane.apply(
         [config_map("settings", color="blue"), deployment("plain"), deployment(configmaps="settings")],

@@ -1,4 +1,4 @@
-"""Starting, stopping, outages of what is below, and the total absence of servers: what others notice of it."""
+"""Start, stop and faults of servers, and the effect of these on the API server and its clients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DRAIN_SECONDS = 2
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane of its own, which tests break."""
+    """Start a control plane that the tests break."""
     with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
         running.kubectl("create", "namespace", BUSY)
         yield running
@@ -36,7 +36,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """The deduplication store."""
+    """Start the deduplication store."""
     with Valkey.start(tmp_path_factory.mktemp("store")) as running:
         yield running
 
@@ -45,17 +45,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 def installation(
     plane: ControlPlane, store: Valkey, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """Three servers that let in nobody but the API server."""
+    """Start three servers that accept only the API server's client certificate."""
     folder = tmp_path_factory.mktemp("servers")
-    callers = (f"--tls-client-ca={plane.webhook_client_authority}", "--tls-client-names=kube-apiserver")
-    settings = (f"--drain={DRAIN_SECONDS}s", *callers)
+    client_settings = (f"--tls-client-ca={plane.webhook_client_authority}", "--tls-client-names=kube-apiserver")
+    settings = (f"--drain={DRAIN_SECONDS}s", *client_settings)
     with Installation.start(plane, folder, redis_url=store.url, replicas=3, settings=settings) as running:
         yield running
 
 
 @contextmanager
-def leaving(installation: Installation, replica: Replica) -> Iterator[None]:
-    """Do what a Service does for a replica that has become unready: new connections go to the others."""
+def removed_from_service(installation: Installation, replica: Replica) -> Iterator[None]:
+    """Send new connections to the other replicas, as a Service does for a replica that is not ready."""
     wait_for(lambda: replica.health("/readyz")[0] == 503, what="the replica to be unready")
     installation.balancer.ports = tuple(other.port for other in installation.replicas if other is not replica)
     try:
@@ -65,13 +65,13 @@ def leaving(installation: Installation, replica: Replica) -> Iterator[None]:
 
 
 def test_a_rolling_restart_fails_no_call(plane: ControlPlane, installation: Installation) -> None:
-    """Each server in turn gets SIGTERM under load, drains, exits with 0 in time, and comes back."""
+    """Under load, each server gets SIGTERM, drains, exits with 0 in time, and is started again."""
     before = failed_calls(plane)
     with Load(plane, BUSY) as load:
         for replica in installation.replicas:
             started = time.monotonic()
             replica.process.signal(signal.SIGTERM)
-            with leaving(installation, replica):
+            with removed_from_service(installation, replica):
                 assert replica.process.wait(DRAIN_SECONDS + 15) == 0
                 assert time.monotonic() - started >= DRAIN_SECONDS
                 replica.process.start()
@@ -81,10 +81,10 @@ def test_a_rolling_restart_fails_no_call(plane: ControlPlane, installation: Inst
 
 
 def test_a_draining_server_still_serves(plane: ControlPlane, installation: Installation) -> None:
-    """It says that it is not ready, stays alive, and answers what still comes."""
+    """A draining server is not ready, is alive, and answers requests."""
     (replica, *_) = installation.replicas
     replica.process.signal(signal.SIGTERM)
-    with leaving(installation, replica):
+    with removed_from_service(installation, replica):
         status, reasons = replica.health("/readyz")
         assert (status, "draining" in reasons) == (503, True)
         assert replica.health("/livez")[0] == 200
@@ -94,18 +94,20 @@ def test_a_draining_server_still_serves(plane: ControlPlane, installation: Insta
         replica.process.start()
 
 
-def test_a_second_signal_ends_at_once(installation: Installation) -> None:
-    """Whoever asks twice does not wait for the drain."""
+def test_a_second_signal_ends_the_server_at_once(installation: Installation) -> None:
+    """A second SIGTERM ends the server without the drain."""
     (replica, *_) = installation.replicas
     replica.process.signal(signal.SIGTERM)
-    with leaving(installation, replica):
+    with removed_from_service(installation, replica):
         replica.process.signal(signal.SIGTERM)
         assert replica.process.wait(DRAIN_SECONDS) == -signal.SIGTERM
         replica.process.start()
 
 
-def test_an_outage_below_makes_nobody_unready(plane: ControlPlane, installation: Installation, store: Valkey) -> None:
-    """What has been seen once stays seen: without Redis and API server every replica is ready and alive as before."""
+def test_an_outage_of_dependencies_does_not_change_readiness(
+    plane: ControlPlane, installation: Installation, store: Valkey
+) -> None:
+    """Without Redis and the API server, all replicas stay ready and alive."""
     store.freeze()
     plane.kill("apiserver")
     try:
@@ -117,16 +119,16 @@ def test_an_outage_below_makes_nobody_unready(plane: ControlPlane, installation:
         plane.restart("apiserver")
 
 
-def test_a_server_is_not_ready_before_it_has_seen_everything(
+def test_a_server_is_not_ready_before_it_has_reached_redis(
     plane: ControlPlane, installation: Installation, store: Valkey
 ) -> None:
-    """Without Redis it lives, is not ready, and says what it waits for; then it becomes ready."""
+    """Without Redis a new server is alive and not ready and says why; with Redis it becomes ready."""
     store.freeze()
     arguments = (f"--redis-url={store.url}", "--drain=0s", *installation._issue(9))
     late = installation._program("serve", 9, plane.kubeconfig, arguments, {})
     try:
-        wait_for(lambda: late.process.running and quietly(late, "/livez") == 200, what="it to live")
-        wait_for(lambda: "start: " not in late.health("/readyz")[1], what="it to be set up")
+        wait_for(lambda: late.process.running and status_of(late, "/livez") == 200, what="the server to be alive")
+        wait_for(lambda: "start: " not in late.health("/readyz")[1], what="the server to be started")
         status, reasons = late.health("/readyz")
         assert status == 503
         assert "Redis: " in reasons
@@ -137,28 +139,28 @@ def test_a_server_is_not_ready_before_it_has_seen_everything(
         late.process.kill()
 
 
-def quietly(replica: Replica, path: str) -> int:
-    """Ask the health port of a server that may not be listening yet."""
+def status_of(replica: Replica, path: str) -> int:
+    """Return the status of a path of the health port; 0 if the server does not listen yet."""
     try:
         return replica.health(path)[0]
     except OSError:
         return 0
 
 
-@pytest.mark.parametrize("shown", ["nothing", "another CA", "another name"])
-def test_a_stranger_gets_no_answer(plane: ControlPlane, installation: Installation, shown: str) -> None:
-    """Whoever is not the API server meets a TLS connection that does not come about, and no HTTP at all."""
+@pytest.mark.parametrize("certificate", ["none", "another CA", "another name"])
+def test_other_clients_get_no_answer(plane: ControlPlane, installation: Installation, certificate: str) -> None:
+    """A client without the API server's certificate gets no HTTP answer."""
     (replica, *_) = installation.replicas
     context = installation.trust
-    if shown == "another CA":
-        pair = plane._site.authority.issue("stranger", common_name="kube-apiserver")
+    if certificate == "another CA":
+        pair = plane._site.authority.issue("another-ca", common_name="kube-apiserver")
         context.load_cert_chain(pair.certificate, pair.key)
-    elif shown == "another name":
-        pair = plane._site.webhook_authority.issue("stranger", common_name="stranger")
+    elif certificate == "another name":
+        pair = plane._site.webhook_authority.issue("another-name", common_name="another-name")
         context.load_cert_chain(pair.certificate, pair.key)
     with socket.create_connection(("127.0.0.1", replica.port), timeout=10) as plain:
         received = b""
-        # TLS 1.3 lets a client think that it is through before the server has looked at its certificate.
+        # With TLS 1.3 the handshake of a client succeeds before the server has verified its certificate.
         with (
             contextlib.suppress(ssl.SSLError, ConnectionError),
             context.wrap_socket(plain, server_hostname="localhost") as secure,
@@ -168,11 +170,11 @@ def test_a_stranger_gets_no_answer(plane: ControlPlane, installation: Installati
     assert received == b""
 
 
-def test_the_api_server_is_let_in(plane: ControlPlane, installation: Installation) -> None:
-    """By the certificate that it shows to webhooks, and so is whoever has one of that CA and name."""
-    plane.kubectl("create", "-n", BUSY, "-f", "-", input=json.dumps(run("let-in")))
+def test_the_api_server_is_accepted(plane: ControlPlane, installation: Installation) -> None:
+    """The API server is accepted by its client certificate, and so is a client with the same CA and name."""
+    plane.kubectl("create", "-n", BUSY, "-f", "-", input=json.dumps(run("accepted")))
     (replica, *_) = installation.replicas
-    pair = plane._site.webhook_authority.issue("twin", common_name="kube-apiserver")
+    pair = plane._site.webhook_authority.issue("same-name", common_name="kube-apiserver")
     context = installation.trust
     context.load_cert_chain(pair.certificate, pair.key)
     with (
@@ -183,24 +185,24 @@ def test_the_api_server_is_let_in(plane: ControlPlane, installation: Installatio
         assert secure.recv(8) == b"HTTP/1.1"
 
 
-def test_without_any_server_the_cluster_goes_on(plane: ControlPlane, installation: Installation) -> None:
-    """Deployments are written, runs and namespaces deleted; runs with a delivery are refused, and it says by whom."""
-    gone = "gone"
-    plane.kubectl("create", "namespace", gone)
-    plane.apply([secret("database", password="one")], namespace=gone)
+def test_without_a_server_the_cluster_works(plane: ControlPlane, installation: Installation) -> None:
+    """Deployments can be written, runs and namespaces deleted, and a refused run gets the name of the webhook."""
+    deleted = "deleted"
+    plane.kubectl("create", "namespace", deleted)
+    plane.apply([secret("database", password="one")], namespace=deleted)
     for name in ("one", "two"):
-        plane.kubectl("create", "-n", gone, "-f", "-", input=json.dumps(run(f"d-{name}", name=name)))
+        plane.kubectl("create", "-n", deleted, "-f", "-", input=json.dumps(run(f"d-{name}", name=name)))
     for replica in installation.replicas:
         replica.process.kill()
     try:
-        plane.apply([deployment(secrets="database", replicas=0)], namespace=gone)
-        assert template_annotations(plane, gone) == {}
-        refused = plane.kubectl("create", "-n", gone, "-f", "-", input=json.dumps(run("d-three")), check=False)
+        plane.apply([deployment(secrets="database", replicas=0)], namespace=deleted)
+        assert template_annotations(plane, deleted) == {}
+        refused = plane.kubectl("create", "-n", deleted, "-f", "-", input=json.dumps(run("d-three")), check=False)
         assert refused.returncode == 1
         assert "mutate-runs.rollonce.proompteng.ai" in refused.stderr
-        plane.kubectl("create", "-n", gone, "-f", "-", input=json.dumps(run(None)))
-        plane.kubectl("delete", RUNS, "one", "-n", gone, "--timeout=30s")
-        plane.kubectl("delete", "namespace", gone, "--timeout=60s")
+        plane.kubectl("create", "-n", deleted, "-f", "-", input=json.dumps(run(None)))
+        plane.kubectl("delete", RUNS, "one", "-n", deleted, "--timeout=30s")
+        plane.kubectl("delete", "namespace", deleted, "--timeout=60s")
         own = deployment("rollonce", replicas=0, secrets="database")
         own["metadata"]["labels"] = {"app.kubernetes.io/name": "rollonce"}
         plane.apply([own], namespace=BUSY)

@@ -1,4 +1,4 @@
-"""Many writers, few seats: reads of the server must not wait behind the writes that wait for the server."""
+"""Many writers and a low limit of requests: the server's reads are not blocked by writes that wait for the server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.controlplane import ControlPlane, Options
 from tests.e2e.objects import deployment, run, secret
-from tests.e2e.raw import DEPLOYMENTS_PATH, RUNS_PATH, raw_client, side_by_side, webhook_failures
+from tests.e2e.raw import DEPLOYMENTS_PATH, RUNS_PATH, concurrently, raw_client, webhook_failures
 from tests.rollonce import ROOT, Installation
 from tests.valkey import Valkey
 
@@ -18,10 +18,10 @@ WRITES = 640
 
 
 @pytest.mark.cluster
-async def test_64_writers_with_30_seats(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """With the API server limited to 30 requests in flight, every write of 64 writers ends well and in time.
+async def test_64_writers_with_a_limit_of_30_requests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With an API server limited to 30 requests in flight, every write of 64 writers succeeds.
 
-    Writers and server are ServiceAccounts, as in a cluster; an administrator's requests are exempt from the limit.
+    Writers and servers are ServiceAccounts, as in a cluster; requests of an administrator are exempt from the limit.
     """
     folder = tmp_path_factory.mktemp("load")
     limits = Options(apiserver_args=("--max-requests-inflight=20", "--max-mutating-requests-inflight=10"))
@@ -47,7 +47,7 @@ async def test_64_writers_with_30_seats(tmp_path_factory: pytest.TempPathFactory
             kubeconfig=plane.kubeconfig_for("rollonce", "rollonce"),
             settings=("--dedupe-namespaces=default",),
         ):
-            plane.process("controller-manager").kill()  # its work on these objects is not what is measured
+            plane.process("controller-manager").kill()  # its requests for these objects would add load
             before = webhook_failures(plane)
             async with raw_client(plane.kubeconfig_for("writer", "default"), connections=WRITERS) as client:
                 jobs = []
@@ -56,16 +56,16 @@ async def test_64_writers_with_30_seats(tmp_path_factory: pytest.TempPathFactory
                     submit = run(f"d-{number}", name=f"run-{number}")
                     jobs.append(partial(client.create, DEPLOYMENTS_PATH.format("default"), web))
                     jobs.append(partial(client.create, RUNS_PATH.format("default"), submit))
-                replies = await side_by_side(WRITERS, jobs)
+                replies = await concurrently(WRITERS, jobs)
             refused = [reply.body[:300] for reply in replies if reply.status != 201]
             assert refused == []
             assert webhook_failures(plane) == before
 
 
-async def test_one_workload_cannot_hold_up_the_others(
+async def test_a_workload_with_many_names_does_not_delay_others(
     plane: ControlPlane, installation: Installation, namespace: str
 ) -> None:
-    """Deployments that name thousands of objects are answered in time, and so is a run beside them."""
+    """Deployments that name thousands of objects are answered in time, and so is a run at the same time."""
     names = ",".join(f"s{number}" for number in range(5000))
     before = webhook_failures(plane)
     async with raw_client(plane.kubeconfig) as client:
@@ -73,8 +73,8 @@ async def test_one_workload_cannot_hold_up_the_others(
             partial(client.create, DEPLOYMENTS_PATH.format(namespace), deployment(f"web-{number}", secrets=names))
             for number in range(6)
         ]
-        jobs.append(partial(client.create, RUNS_PATH.format(namespace), run("d", name="beside")))
-        replies = await side_by_side(len(jobs), jobs)
+        jobs.append(partial(client.create, RUNS_PATH.format(namespace), run("d", name="concurrent")))
+        replies = await concurrently(len(jobs), jobs)
     assert [reply.status for reply in replies] == [201] * len(jobs)
     assert webhook_failures(plane) == before
     assert installation.metric("rollonce_http_refused_total") == 0

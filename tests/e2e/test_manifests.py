@@ -1,4 +1,4 @@
-"""The manifests on a real API server: they apply, and the server can work with just the rights that they give."""
+"""The manifests on a real API server: they can be applied, and the server works with only their rights."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ MANIFESTS = ROOT / "deploy" / "manifests"
 NAMESPACE = "rollonce"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:rollonce"
 SERVED = "default"
-#: What is not in any namespace: the configurations, of which it may read its own.
-EVERYWHERE = {
+#: Rights outside of any namespace: the account may read its own configurations.
+CLUSTER_RIGHTS = {
     (f"{kind}webhookconfigurations.admissionregistration.k8s.io", "get") for kind in ("mutating", "validating")
 }
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane of its own, since the manifests are for a whole cluster."""
+    """Start a control plane, because the manifests are for a whole cluster."""
     with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
         running.kubectl("apply", "-f", ROOT / "tests" / "e2e" / "crd.yaml")
         running.kubectl("apply", "-k", MANIFESTS)
         running.kubectl("apply", "-k", MANIFESTS / "access", "-n", SERVED)
-        # Its own Service has no server here: the tests register one of theirs.
+        # The Service of the manifests has no server here: the tests register their own server.
         running.kubectl("delete", "-f", MANIFESTS / "webhooks.yaml")
         yield running
 
 
 @pytest.fixture(scope="module")
-def served(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """The server, as the ServiceAccount that the manifests give it."""
+def server(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Start the server as the ServiceAccount of the manifests."""
     folder = tmp_path_factory.mktemp("served")
     settings = yaml.safe_load((MANIFESTS / "settings.yaml").read_text())["data"]["settings.yaml"]
     (folder / "settings.yaml").write_text(settings)
@@ -55,8 +55,8 @@ def served(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> I
         yield running
 
 
-def test_the_whole_stays_as_it_was_applied(cluster: ControlPlane) -> None:
-    """Nothing that the API server makes of the manifests differs from them, so a GitOps tool sees no drift."""
+def test_the_manifests_cause_no_drift(cluster: ControlPlane) -> None:
+    """After an apply, `kubectl diff` finds no difference, so a GitOps tool shows no drift."""
     configurations = MANIFESTS / "webhooks.yaml"
     cluster.kubectl("apply", "-f", configurations)
     diff = cluster.kubectl("diff", "-k", MANIFESTS, check=False)
@@ -65,37 +65,37 @@ def test_the_whole_stays_as_it_was_applied(cluster: ControlPlane) -> None:
 
 
 def test_the_pods_are_admitted_and_become_ready(cluster: ControlPlane) -> None:
-    """They pass the restricted policy of their namespace; Valkey's waits for a volume, which nothing provides here."""
+    """Pods satisfy the restricted policy of their namespace; Valkey's pod waits for a volume, which is missing here."""
     for workload in ("deployment/rollonce", "deployment/rollonce-controller"):
         cluster.kubectl("rollout", "status", workload, "-n", NAMESPACE, "--timeout=60s")
     cluster.kubectl("wait", "--for=create", "pod/rollonce-valkey-0", "-n", NAMESPACE, "--timeout=60s")
 
 
-def test_the_server_has_the_rights_that_it_needs(cluster: ControlPlane, served: Installation) -> None:
-    """Checksums, duplicates and the store's rebuild work, and the audit log shows nothing forbidden."""
+def test_the_server_has_the_rights_that_it_needs(cluster: ControlPlane, server: Installation) -> None:
+    """Checksums, deduplication and the rebuild of the store work, and the audit log has no forbidden request."""
     since = cluster.audit.offset()
     cluster.apply([secret("database", password="one"), deployment(secrets="database")], namespace=SERVED)
     assert set(template_annotations(cluster, SERVED)) == {"checksum/secret.database"}
-    for wanted in (0, 1):
-        manifest = json.dumps(run("d-1", name=f"run-{wanted}"))
+    for code in (0, 1):
+        manifest = json.dumps(run("d-1", name=f"run-{code}"))
         created = cluster.kubectl("create", "-n", SERVED, "-f", "-", input=manifest, check=False)
-        assert created.returncode == wanted, created.stderr
-    assert served.metric("rollonce_dedupe_doubted_buckets") == 0
+        assert created.returncode == code, created.stderr
+    assert server.metric("rollonce_dedupe_unsynced_buckets") == 0
     events = list(cluster.audit.events(since=since, user=ACCOUNT))
     assert events
     assert [event for event in events if event.response_status.code == 403] == []
 
 
 def test_the_server_has_no_other_rights(cluster: ControlPlane) -> None:
-    """What it may do in a served namespace and elsewhere is exactly this."""
+    """The account has exactly these rights in a served namespace and elsewhere."""
     assert allowed(cluster, SERVED) == {
         ("secrets", "get"),
         ("configmaps", "get"),
         ("orchestrationruns.orchestration.proompteng.ai", "get"),
         ("orchestrationruns.orchestration.proompteng.ai", "list"),
-        *EVERYWHERE,
+        *CLUSTER_RIGHTS,
     }
-    assert allowed(cluster, "kube-system") == EVERYWHERE
+    assert allowed(cluster, "kube-system") == CLUSTER_RIGHTS
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,14 @@ def test_the_server_has_no_other_rights(cluster: ControlPlane) -> None:
         ("delete", "orchestrationruns", SERVED),
     ],
 )
-def test_what_it_may_not_do(cluster: ControlPlane, verb: str, resource: str, namespace: str) -> None:
-    """The API server's own word on each right that it must not have."""
+def test_other_rights_are_denied(cluster: ControlPlane, verb: str, resource: str, namespace: str) -> None:
+    """`kubectl auth can-i` denies each right that the server must not have."""
     answer = cluster.kubectl("auth", "can-i", verb, resource, f"--as={ACCOUNT}", "-n", namespace, check=False)
     assert answer.stdout.strip() == "no"
 
 
 def allowed(cluster: ControlPlane, namespace: str) -> set[tuple[str, str]]:
-    """List what the account may do beyond what every account may."""
+    """Return the rights of the account that other accounts do not have."""
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectRulesReview",
@@ -136,8 +136,8 @@ def allowed(cluster: ControlPlane, namespace: str) -> set[tuple[str, str]]:
     return found
 
 
-def test_the_image_and_the_manifests_agree() -> None:
-    """The Dockerfile's entry point, user and ports are those that the pods count on."""
+def test_the_image_matches_the_manifests() -> None:
+    """Entry point, user and ports of the Dockerfile are those of the manifests."""
     dockerfile = (ROOT / "Dockerfile").read_text()
     pod = yaml.safe_load((MANIFESTS / "serve.yaml").read_text())["spec"]["template"]["spec"]
     container = pod["containers"][0]
@@ -148,8 +148,8 @@ def test_the_image_and_the_manifests_agree() -> None:
     assert sorted(exposed) == sorted(str(port["containerPort"]) for port in container["ports"])
 
 
-def test_the_image_copies_what_exists() -> None:
-    """Each file that the image is made of is in the repository and not kept out of the build."""
+def test_the_image_copies_existing_files() -> None:
+    """Each file that the Dockerfile copies is in the repository and in the build context."""
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     for line in (ROOT / "Dockerfile").read_text().splitlines():
         words = line.split()

@@ -1,4 +1,4 @@
-"""The command line as a process: exit codes, messages, and what it prints."""
+"""The command line as a process: exit codes, messages and output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def rollonce(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, without the settings of whoever runs the tests."""
+    """Run a command to its end, without the settings in the environment of the test run."""
     inherited = {
         key: value for key, value in os.environ.items() if not key.startswith(("ROLLONCE_", "KUBE", "JANGAR_"))
     }
@@ -37,21 +37,21 @@ def rollonce(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("serve", "-h"), ("webhooks", "--help")])
-def test_help_is_help(arguments: tuple[str, ...]) -> None:
-    """Asking for help succeeds and says how the command is used."""
+def test_help_is_printed(arguments: tuple[str, ...]) -> None:
+    """A request for help exits with 0 and prints the usage."""
     done = rollonce(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Usage: rollonce")
 
 
-def test_the_version_is_the_package_s() -> None:
-    """The version is that of pyproject.toml."""
+def test_the_version_is_that_of_the_package() -> None:
+    """`--version` prints the version of pyproject.toml."""
     version = (ROOT / "pyproject.toml").read_text().partition('version = "')[2].partition('"')[0]
     assert version in rollonce("--version").stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "said"),
+    ("arguments", "environment", "message"),
     [
         (("fly",), {}, "No such command"),
         (("serve", "--fly"), {}, "No such option"),
@@ -79,19 +79,19 @@ def test_the_version_is_the_package_s() -> None:
         (("webhooks", "--url", "https://h", "--name", "bad name"), {}, "'bad name' is not a name"),
     ],
 )
-def test_a_wrong_command_line_is_told_in_a_line(
-    arguments: tuple[str, ...], environment: dict[str, str], said: str
+def test_a_wrong_command_line_is_rejected_in_one_line(
+    arguments: tuple[str, ...], environment: dict[str, str], message: str
 ) -> None:
-    """Exit code 2, nothing on standard output, and the reason on standard error, without a traceback or a secret."""
+    """The exit code is 2, and standard error has the reason, without a traceback and without a secret."""
     done = rollonce(*arguments, **environment)
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "hush" not in done.stderr
 
 
 def test_the_configurations_are_printed(tmp_path: Path) -> None:
-    """Two documents of valid YAML that name the Service and hold the bundle."""
+    """`rollonce webhooks` prints two documents of valid YAML that name the Service and have the CA bundle."""
     names = ServingNames("svc", "ns")
     authority = new_authority(names, now=datetime.now(UTC), lifetime=timedelta(days=1))
     bundle = encode_certificates((authority.certificate,))
@@ -111,8 +111,8 @@ def test_the_configurations_are_printed(tmp_path: Path) -> None:
             assert webhook["timeoutSeconds"] <= 5
 
 
-def test_a_closed_pipe_is_no_failure_to_shout_about() -> None:
-    """`rollonce … | head -1` ends quietly."""
+def test_a_closed_pipe_causes_no_error_message() -> None:
+    """`rollonce … | head -1` ends without an error message."""
     done = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m webhook webhooks --service a/b | head -n 1"],
         cwd=ROOT,

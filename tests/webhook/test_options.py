@@ -1,29 +1,34 @@
-"""The settings themselves: their names, and what they refuse."""
+"""The settings of all features: their names, and the values that they reject."""
 
 from __future__ import annotations
 
 import pytest
 
-from webhook import options
+from webhook.app import Application
 from webhook.errors import ConfigurationError
+from webhook.features import FEATURES
+
+APPLICATION = Application(FEATURES)
 
 
-def test_a_run_of_capitals_is_one_word() -> None:
-    """The flag and the variable read as people would write them."""
-    assert options.TLS_CLIENT_CA.flag == "--tls-client-ca"
-    assert options.TLS_CLIENT_CA.variables == ("ROLLONCE_TLS_CLIENT_CA",)
-    assert options.TLS_CA_LIFETIME.flag == "--tls-ca-lifetime"
+def test_several_capitals_in_a_row_are_one_word() -> None:
+    """`tls.clientCA` becomes `--tls-client-ca` and `ROLLONCE_TLS_CLIENT_CA`."""
+    settings = {setting.name: setting for setting in APPLICATION.catalogue.settings}
+    assert settings["tls.clientCA"].flag == "--tls-client-ca"
+    assert settings["tls.clientCA"].variables == ("ROLLONCE_TLS_CLIENT_CA",)
+    assert settings["tls.caLifetime"].flag == "--tls-ca-lifetime"
 
 
-def test_every_program_s_settings_are_known_to_one_file() -> None:
-    """Each once, so that one file serves both programs."""
-    names = [setting.name for setting in options.ALL]
+def test_one_settings_file_is_valid_for_both_programs() -> None:
+    """A file can contain every setting of both programs, and each setting exists once."""
+    names = [setting.name for setting in APPLICATION.catalogue.settings]
     assert len(names) == len(set(names))
-    assert set(names) >= {setting.name for setting in (*options.SERVE, *options.CONTROLLER)}
+    both = (*APPLICATION.server_settings, *APPLICATION.controller_settings)
+    assert set(names) >= {setting.name for setting in both}
 
 
 @pytest.mark.parametrize(
-    ("flag", "text", "said"),
+    ("flag", "text", "message"),
     [
         ("namespace", "Not_One", "lower case letters"),
         ("service", "", "give a name of lower case letters"),
@@ -35,7 +40,7 @@ def test_every_program_s_settings_are_known_to_one_file() -> None:
         ("tls_leaf_lifetime", "0s", "from 2s"),
     ],
 )
-def test_what_is_no_value_is_refused(flag: str, text: str, said: str) -> None:
-    """With what is allowed."""
-    with pytest.raises(ConfigurationError, match=said):
-        options.resolve({flag: text}, config=None, environ={})
+def test_a_wrong_value_is_rejected(flag: str, text: str, message: str) -> None:
+    """The error message says which values are allowed."""
+    with pytest.raises(ConfigurationError, match=message):
+        APPLICATION.catalogue.resolve({flag: text}, config=None, environ={})

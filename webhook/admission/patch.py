@@ -1,32 +1,33 @@
-"""JSON Patch (RFC 6902) operations and how they are written."""
+"""JSON Patch documents (RFC 6902): made from the difference of two documents, encoded, and applied for display."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
+import jsonpatch
 import msgspec
-from jsonpointer import escape
 
-JsonValue: TypeAlias = "str | bool | int | dict[str, str] | None"
+#: Any JSON value; lists and objects nest.
+JsonValue: TypeAlias = "str | bool | int | float | list[JsonValue] | dict[str, JsonValue] | None"
 
 
 class Add(msgspec.Struct, frozen=True, tag_field="op", tag="add"):
-    """Put a value at a path; its parent has to exist."""
+    """Set a value at a path whose parent exists, or insert it into a list."""
 
     path: str
     value: JsonValue
 
 
 class Replace(msgspec.Struct, frozen=True, tag_field="op", tag="replace"):
-    """Put a value where there is one already."""
+    """Set a value at a path that exists."""
 
     path: str
     value: JsonValue
 
 
 class Remove(msgspec.Struct, frozen=True, tag_field="op", tag="remove"):
-    """Take away what is at a path; it has to exist."""
+    """Remove the value at a path that exists."""
 
     path: str
 
@@ -35,49 +36,67 @@ PatchOperation: TypeAlias = Add | Replace | Remove
 
 
 def pointer(*tokens: str) -> str:
-    """Write a JSON Pointer (RFC 6901), each token escaped.
+    """Return a JSON Pointer (RFC 6901) with each token escaped.
 
     Args:
-        tokens: The names from the root down, as they are: `pointer("a/b", "c~d")` is `/a~1b/c~0d`.
+        tokens: The unescaped names from the root down: `pointer("a/b", "c~d")` is `/a~1b/c~0d`.
     """
-    return "".join("/" + escape(token) for token in tokens)
+    path: str = jsonpatch.JsonPointer.from_parts(tokens).path
+    return path
+
+
+def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[PatchOperation, ...]:
+    """Return the fewest operations that turn one document into the other.
+
+    Both documents hold only the fields that may be patched, nested as they are in the object. A parent that is absent
+    in `before` is added together with its contents.
+
+    Args:
+        before: The document as it is; leave out fields whose value is null, since adding them replaces the null.
+        after: The document as it should be.
+
+    Returns:
+        Operations in a fixed order (removals first, then by path) unless the documents have lists, so that equal input
+        gives equal patches. There is no `move` or `copy`: a reader of the patch sees each value that is written.
+    """
+    # As JSON, because True == 1 in Python. Equal documents are the usual case.
+    if msgspec.json.encode(before) == msgspec.json.encode(after):
+        return ()
+    made = tuple(map(_operation, jsonpatch.JsonPatch.from_diff(before, after, optimization=False).patch))
+    # The library iterates over sets, so the order of operations is random. Those within a list depend on each other.
+    return made if _has_list(before) else tuple(sorted(made, key=_order))
 
 
 def encode(operations: Iterable[PatchOperation]) -> bytes:
-    """Write operations as a JSON Patch document."""
+    """Return the operations as a JSON Patch document."""
     return msgspec.json.encode(list(operations))
 
 
-def annotation_operations(
-    parents: tuple[str, ...],
-    current: dict[str, str] | None,
-    wanted: dict[str, str],
-    *,
-    parents_exist: int | None = None,
-) -> tuple[PatchOperation, ...]:
-    """The fewest operations that turn a map of strings into another.
+def apply(document: Mapping[str, Any], operations: Iterable[PatchOperation]) -> dict[str, Any]:
+    """Return a copy of a document with a patch applied, to show people what the patch does.
 
-    Args:
-        parents: The tokens of the path to the map, such as `("spec", "template", "metadata", "annotations")`.
-        current: The map as it is; None if there is none at that path (absent or null).
-        wanted: The map as it should be. Nothing is done if both are the same; an empty map that has become empty is
-            left in place.
-        parents_exist: How many of the tokens lead to something that exists; by default all, or all but the last if
-            `current` is None. The missing ones are added, each as an empty object.
-
-    Returns:
-        Operations in a fixed order (removals first, then by key), so that equal input gives equal patches.
+    Raises:
+        jsonpatch.JsonPatchException: A path does not exist in the document.
     """
-    if (current or {}) == wanted:
-        return ()
-    if current is None:
-        existing = len(parents) - 1 if parents_exist is None else parents_exist
-        made = tuple(Add(pointer(*parents[:depth]), {}) for depth in range(existing + 1, len(parents)))
-        return (*made, Add(pointer(*parents), dict(sorted(wanted.items()))))
-    removed = tuple(Remove(pointer(*parents, key)) for key in sorted(current.keys() - wanted.keys()))
-    changed = tuple(
-        Replace(pointer(*parents, key), value) if key in current else Add(pointer(*parents, key), value)
-        for key, value in sorted(wanted.items())
-        if current.get(key) != value
-    )
-    return removed + changed
+    patched: dict[str, Any] = jsonpatch.JsonPatch(msgspec.to_builtins(list(operations))).apply(document)
+    return patched
+
+
+def _operation(made: Mapping[str, Any]) -> PatchOperation:
+    match made["op"]:
+        case "add":
+            return Add(made["path"], made["value"])
+        case "replace":
+            return Replace(made["path"], made["value"])
+        case _:
+            return Remove(made["path"])
+
+
+def _order(operation: PatchOperation) -> tuple[bool, str]:
+    return not isinstance(operation, Remove), operation.path
+
+
+def _has_list(document: Any) -> bool:
+    if isinstance(document, dict):
+        return any(map(_has_list, document.values()))
+    return isinstance(document, list)

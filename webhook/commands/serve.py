@@ -1,21 +1,39 @@
-"""`rollonce serve`."""
+"""`rollonce serve` and `rollonce controller`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from webhook import options
-from webhook.app import run_server
-from webhook.commands.common import settings_options
+from webhook.app import Application
+from webhook.runtime.command_line import settings_options
+from webhook.runtime.settings import Settings
 
 
-@click.command()
-@settings_options(options.SERVE)
-def serve(config: Path | None, **flags: str | None) -> None:
-    """Serve admission reviews over TLS.
+def serve(application: Application) -> click.Command:
+    """Return the command that runs the admission server."""
 
-    The server needs no leader: run two or more. It ends on SIGTERM after having drained, and at once on a second one.
-    """
-    run_server(options.resolve(flags, config=config))
+    @click.command("serve")
+    @settings_options(application.server_settings)
+    def command(*, settings: Settings) -> None:
+        """Serve admission reviews over TLS.
+
+        The server needs no leader: run two or more. It ends on SIGTERM after draining, and at once on a second one.
+        """
+        application.serve(settings)
+
+    return command
+
+
+def controller(application: Application) -> click.Command:
+    """Return the command that runs the controller."""
+
+    @click.command("controller")
+    @settings_options(application.controller_settings)
+    def command(*, settings: Settings) -> None:
+        """Roll workloads, confirm runs, rotate certificates: what admission alone cannot do.
+
+        Run two: one leads, the other takes over. It ends on SIGTERM, and at once on a second one.
+        """
+        application.control(settings)
+
+    return command

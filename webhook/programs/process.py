@@ -1,114 +1,91 @@
-"""What every long-running program has: a log, metrics, health, a connection to the API server, and a way to stop."""
+"""What both programs have: log, metrics, health port, a connection to the API server, and a way to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Final
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TypeAlias
 
 import uvloop
-from prometheus_client import CollectorRegistry
 
-from webhook import log, options
-from webhook.admission.deadline import Deadline
-from webhook.clients.kubernetes import KubernetesClient, load_configuration
-from webhook.config import Values
 from webhook.errors import DependencyError
-from webhook.log import Logger
-from webhook.metrics import new_registry
-from webhook.programs.background import Background
-from webhook.programs.signals import stop_on_signal
+from webhook.feature import Process
+from webhook.kube.client import KubernetesClient, load_configuration
+from webhook.kube.metrics import WatchMetrics
+from webhook.kube.reflector import WatchContext
+from webhook.runtime import log, options
+from webhook.runtime.background import Background
+from webhook.runtime.clock import Clock
+from webhook.runtime.deadline import Deadline
+from webhook.runtime.log import Logger
+from webhook.runtime.metrics import new_registry
+from webhook.runtime.readiness import Readiness
+from webhook.runtime.settings import Settings
 from webhook.server import health
-from webhook.server.health import Readiness, ReadinessHandle
 from webhook.server.runner import listen
 
-#: How often what has not been seen yet is looked for.
-PROBE_SECONDS: Final = 0.5
-PROBE_LIMIT_SECONDS: Final = 2.0
-
-Program = Callable[["Process"], Awaitable[None]]
+#: Entering sets the program up; leaving shuts it down.
+Program: TypeAlias = Callable[[Process], AbstractAsyncContextManager[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A running program's surroundings.
-
-    Attributes:
-        values: Its settings.
-        log: Its log.
-        registry: Its metrics.
-        readiness: What it still waits for.
-        stop: Set when it is told to stop.
-        api: The API server.
-        background: What runs beside its main business.
-        stack: Closes what it opened, last first.
-        starting: To be released once everything is set up.
-    """
-
-    values: Values
-    log: Logger
-    registry: CollectorRegistry
-    readiness: Readiness
-    stop: asyncio.Event
-    api: KubernetesClient
-    background: Background
-    stack: AsyncExitStack
-    starting: ReadinessHandle
-
-    def wait_for(self, what: str, ask: Callable[[Deadline], Awaitable[None]]) -> None:
-        """Be unready until something has answered once.
-
-        Args:
-            what: Its name.
-            ask: Asks it; raises `DependencyError` where it does not answer as it should.
-        """
-        handle = self.readiness.wait_for(what)
-        self.background.start(what, lambda: _probe(handle, ask))
-
-
-def run(values: Values, program: Program, *, name: str) -> None:
-    """Run a program until it is told to stop.
+def run(settings: Settings, program: Program, *, name: str) -> None:
+    """Run a program until it is asked to stop.
 
     Args:
-        values: Its settings.
-        program: What it does; it ends some time after `Process.stop` is set.
+        settings: Its settings.
+        program: Its work.
         name: Part of the User-Agent that the API server sees.
 
     Raises:
         ConfigurationError: A setting cannot work here.
     """
-    logger = log.configure(values[options.LOG_LEVEL], values[options.LOG_FORMAT])
+    logger = log.configure(settings[options.LOG_LEVEL], settings[options.LOG_FORMAT])
 
     async def main() -> None:
-        async with _surroundings(values, logger, name) as process:
-            await program(process)
-        logger.info("Stopped.")
+        readiness = Readiness()
+        # Unready from before the first question can come, because the other conditions are added one by one.
+        starting = readiness.wait_for("start")
+        async with _process(settings, readiness, logger, name) as process, program(process):
+            starting.release()
+            await process.stop.wait()
+        logger.info("stopped")
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
 
 
 @asynccontextmanager
-async def _surroundings(values: Values, logger: Logger, name: str) -> AsyncIterator[Process]:
-    stop = stop_on_signal(logger)
-    registry = new_registry()
-    readiness = Readiness()
-    # From before the first question can come, since the other handles are made one after the other.
-    starting = readiness.wait_for("start")
+async def _process(settings: Settings, readiness: Readiness, logger: Logger, name: str) -> AsyncIterator[Process]:
+    stop = _stop_on_signal(logger)
+    clock, registry = Clock(), new_registry()
     async with AsyncExitStack() as stack:
-        configuration = await load_configuration(values[options.KUBECONFIG], values[options.CONTEXT])
-        api = KubernetesClient(configuration, user_agent=f"rollonce-{name}")
-        stack.push_async_callback(api.close)
+        configuration = await load_configuration(settings[options.KUBECONFIG], settings[options.CONTEXT])
+
+        def connect(connections: int) -> KubernetesClient:
+            client = KubernetesClient(configuration, user_agent=f"rollonce-{name}", connections=connections)
+            stack.push_async_callback(client.close)
+            return client
+
+        api, watch_metrics = connect(64), WatchMetrics(registry)
         listener = await listen(
-            health.application(readiness, registry), values[options.HEALTH_LISTEN], setting=options.HEALTH_LISTEN.flag
+            health.application(readiness, registry), settings[options.HEALTH_LISTEN], setting=options.HEALTH_LISTEN.flag
         )
         stack.push_async_callback(listener.close)
-        background = await stack.enter_async_context(Background(logger))
-        process = Process(values, logger, registry, readiness, stop, api, background, stack, starting)
+        process = Process(
+            settings=settings,
+            clock=clock,
+            log=logger,
+            registry=registry,
+            readiness=readiness,
+            stop=stop,
+            api=api,
+            watch_context=lambda connections: WatchContext(connect(connections), clock, logger, watch_metrics),
+            background=await stack.enter_async_context(Background(logger, clock)),
+            stack=stack,
+        )
 
         async def ask_api(deadline: Deadline) -> None:
             reply = await api.get("/version", deadline)
@@ -116,17 +93,22 @@ async def _surroundings(values: Values, logger: Logger, name: str) -> AsyncItera
                 raise DependencyError(f"The API server answered {reply.status}.")
 
         process.wait_for("the API server", ask_api)
-        logger.info("Starting.", program=name, process=os.getpid(), kubernetes=api.host, health=str(listener))
+        logger.info("starting", program=name, process=os.getpid(), kubernetes=api.host, health=str(listener))
         yield process
 
 
-async def _probe(handle: ReadinessHandle, ask: Callable[[Deadline], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await ask(Deadline.after(PROBE_LIMIT_SECONDS, time.monotonic))
-        except DependencyError as error:
-            handle.note(str(error))
-            await asyncio.sleep(PROBE_SECONDS)
-        else:
-            handle.release()
-            return
+def _stop_on_signal(logger: Logger) -> asyncio.Event:
+    """Return an event that is set by the first SIGTERM or SIGINT; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def handle(number: signal.Signals) -> None:
+        if stop.is_set():
+            logger.warning("second signal, stopping at once")
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+    return stop

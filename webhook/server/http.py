@@ -1,7 +1,7 @@
-"""From an HTTP request to a hook and back: limits, the deadline, and what goes wrong.
+"""From an HTTP request to a webhook and back: limits, deadline and error statuses.
 
-A refusal of the object under review is an HTTP 200 that says so inside. The status codes here are for what is no
-review (4xx) or cannot be answered now (429, 503, 504), and mean to the API server that the call failed.
+A denial of the object under review is an HTTP 200 whose body says so. The error statuses here are for requests that are
+not reviews (4xx) or cannot be answered now (429, 503, 504). For the API server they mean that the call failed.
 """
 
 from __future__ import annotations
@@ -18,36 +18,35 @@ from typing import Final
 from aiohttp import hdrs, web
 from prometheus_client import Counter
 
-from webhook.admission.deadline import Deadline
-from webhook.admission.hook import Answer, Hook
-from webhook.errors import DeadlineExceededError, DependencyError, MalformedReviewError
-from webhook.log import Logger
-from webhook.metrics import ServerMetrics
-from webhook.server.bodies import BODY_SECONDS, Bodies
-from webhook.server.refusal import RETRY_AFTER, HttpError
-from webhook.values import duration_seconds
+from webhook.admission.webhook import Answer, Endpoint
+from webhook.errors import DeadlineExceededError, DependencyError, MalformedReviewError, RequestError
+from webhook.runtime.deadline import Deadline
+from webhook.runtime.log import Logger
+from webhook.runtime.metrics import ServerMetrics
+from webhook.runtime.parsers import duration_seconds
+from webhook.server.bodies import BODY_SECONDS, RETRY_AFTER, Bodies
 
-#: A review holds the object and its old version, of 3 MiB each at most, and what is around them.
+#: A review holds the object and its old version, of 3 MiB each at most, and some fields around them.
 BODY_LIMIT: Final = 7 * 1024 * 1024
-#: Beside what the program itself takes, this has to fit into its memory.
+#: This must fit into the memory limit besides what the program itself needs.
 ARRIVING_LIMIT: Final = 64 * 1024 * 1024
-#: What the API server grants where it does not say.
+#: The timeout where the API server sends none.
 #: Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#timeouts
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
-LONGEST_TIMEOUT_SECONDS: Final = 30.0
-#: What is kept of the time for the answer's way back: a tenth, at most a quarter of a second.
+MAX_TIMEOUT_SECONDS: Final = 30.0
+#: Time kept for sending the response: a tenth of the timeout, at most a quarter of a second.
 RESERVE_SHARE: Final = 0.1
 RESERVE_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is taken on at a time.
+    """Limits of the server.
 
     Attributes:
-        in_flight: Reviews being worked on; more are told to come again, which beats letting them time out.
-        body: Bytes of a request's body.
-        arriving: Bytes of all bodies that are arriving.
+        in_flight: Reviews that are processed at a time. Further ones get 429, which is better than a timeout.
+        body: The most bytes of one body.
+        arriving: The most bytes of all bodies that are arriving.
     """
 
     in_flight: int = 512
@@ -56,17 +55,17 @@ class Limits:
 
 
 class AdmissionEndpoint:
-    """Serves the hooks.
+    """Serve the webhooks.
 
     Args:
-        hooks: Each is served at its path.
-        limits: How much is taken on.
-        metrics: Counted here.
-        log: Where a request that was no review is told of.
+        webhooks: Each is served at its path.
+        limits: Limits of the server.
+        metrics: Counters.
+        log: Receives requests that were not answered with a review.
     """
 
-    def __init__(self, hooks: Iterable[Hook], *, limits: Limits, metrics: ServerMetrics, log: Logger) -> None:
-        self._hooks = tuple(hooks)
+    def __init__(self, webhooks: Iterable[Endpoint], *, limits: Limits, metrics: ServerMetrics, log: Logger) -> None:
+        self._webhooks = tuple(webhooks)
         self._limits = limits
         self._metrics = metrics
         self._log = log
@@ -74,24 +73,24 @@ class AdmissionEndpoint:
         self._open = 0
         self._in_flight = 0
         self.answered = 0
-        """Requests that were answered in any way."""
+        """Requests that got a response of any kind."""
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
 
     def application(self) -> web.Application:
-        """Make the aiohttp application."""
+        """Return the aiohttp application."""
         application = web.Application(middlewares=[self._guard])
-        for hook in self._hooks:
-            application.router.add_post(hook.path, self._serve(hook))
+        for webhook in self._webhooks:
+            application.router.add_post(webhook.path, self._serve(webhook))
         return application
 
     def start_closing(self) -> None:
-        """From now on each answer asks the client to use another connection; everything is still answered."""
+        """Let each response from now on close its connection; every request is still answered."""
         self._closing = True
 
     async def idle(self) -> None:
-        """Wait until nothing is in flight."""
+        """Wait until no request is open."""
         await self._idle.wait()
 
     @web.middleware
@@ -116,20 +115,20 @@ class AdmissionEndpoint:
     ) -> web.StreamResponse:
         try:
             return await handler(request)
-        except HttpError as error:
+        except RequestError as error:
             return self._refuse(request, error)
         except web.HTTPException as error:
-            return self._refuse(request, HttpError(error.status, _explain(error), _allow(error)))
+            return self._refuse(request, RequestError(error.status, _explain(error), _allow(error)))
         except (ConnectionResetError, asyncio.IncompleteReadError):
             raise
-        except Exception as error:  # noqa: BLE001 - the last resort: a defect must not reach the client as a traceback
-            self._log.error("A review could not be answered because of a defect.", path=request.path, exc_info=error)
-            return self._refuse(request, HttpError(500, "Internal error; the log of rollonce says more."))
+        except Exception as error:  # noqa: BLE001 - the last resort: no traceback may reach the client
+            self._log.error("review failed by a defect", path=request.path, exc_info=error)
+            return self._refuse(request, RequestError(500, "Internal error; the log of rollonce says more."))
 
     @contextmanager
     def _place(self) -> Iterator[None]:
         if self._in_flight >= self._limits.in_flight:
-            raise HttpError(429, "Too many reviews are being worked on.", RETRY_AFTER)
+            raise RequestError(429, "Too many reviews are being worked on.", RETRY_AFTER)
         self._in_flight += 1
         self._metrics.in_flight.inc()
         try:
@@ -138,37 +137,37 @@ class AdmissionEndpoint:
             self._in_flight -= 1
             self._metrics.in_flight.dec()
 
-    def _serve(self, hook: Hook) -> Callable[[web.Request], Awaitable[web.Response]]:
-        seconds = self._metrics.seconds.labels(hook.name)
+    def _serve(self, webhook: Endpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
+        seconds = self._metrics.seconds.labels(webhook.name)
         counters: dict[tuple[str, str, int], Counter] = {}
 
         async def serve(request: web.Request) -> web.Response:
             deadline = _deadline_of(request)
             if request.content_type != "application/json":
-                raise HttpError(415, "The Content-Type of a review is application/json.")
-            answer, took = await self._exchange(hook, request, deadline)
+                raise RequestError(415, "The Content-Type of a review is application/json.")
+            answer, took = await self._exchange(webhook, request, deadline)
             seconds.observe(took)
             kind = (answer.operation, answer.outcome, answer.code)
             if (counter := counters.get(kind)) is None:
-                counter = self._metrics.requests.labels(hook.name, *kind)
+                counter = self._metrics.requests.labels(webhook.name, *kind)
                 counters[kind] = counter
             counter.inc()
             response = web.Response(body=answer.body, content_type="application/json")
             if answer.code == HTTPStatus.SERVICE_UNAVAILABLE:
-                # What this replica cannot reach another may; the API server would come back by this very connection.
+                # Another replica may reach what this one cannot; the API server would reuse this very connection.
                 response.force_close()
             return response
 
         return serve
 
-    async def _exchange(self, hook: Hook, request: web.Request, deadline: Deadline) -> tuple[Answer, float]:
-        """Read the whole body and let the hook answer it.
+    async def _exchange(self, webhook: Endpoint, request: web.Request, deadline: Deadline) -> tuple[Answer, float]:
+        """Read the whole body and let the webhook answer it.
 
         Returns:
-            The answer, and how many seconds the hook took for it.
+            The answer, and the seconds that the webhook took.
 
         Raises:
-            HttpError: There is no answer; its status says whose fault that is.
+            RequestError: There is no answer.
         """
         started: float | None = None
         try:
@@ -178,42 +177,42 @@ class AdmissionEndpoint:
                 with self._place():
                     timer.reschedule(asyncio.get_running_loop().time() + deadline.remaining())
                     started = time.perf_counter()
-                    answer = await hook.answer(body, deadline)
+                    answer = await webhook.answer(body, deadline)
                     return answer, time.perf_counter() - started
         except MalformedReviewError as error:
-            raise HttpError(error.code, str(error)) from None
+            raise RequestError(400, str(error)) from None
         except (DeadlineExceededError, TimeoutError):
             if started is None:
-                raise HttpError(408, "The body did not arrive in time.") from None
-            raise HttpError(504, "The time for this review is over.") from None
+                raise RequestError(408, "The body did not arrive in time.") from None
+            raise RequestError(504, "The time for this review is over.") from None
         except DependencyError as error:
-            raise HttpError(error.code, str(error), RETRY_AFTER) from None
+            raise RequestError(503, str(error), RETRY_AFTER) from None
 
-    def _refuse(self, request: web.Request, error: HttpError) -> web.Response:
+    def _refuse(self, request: web.Request, error: RequestError) -> web.Response:
         self._metrics.refused.labels(str(error.status)).inc()
         self._log.warning(
-            "A request was not answered with a review.",
+            "request refused",
             path=request.path,
             method=request.method,
             status=error.status,
             problem=error.message,
         )
-        return web.Response(status=error.status, text=error.message + "\n", headers=error.headers)
+        return web.Response(status=error.status, text=error.message + "\n", headers=dict(error.headers))
 
 
 def _deadline_of(request: web.Request) -> Deadline:
-    """Read `?timeout=`, a Go duration, which the API server sends with each call."""
+    """Return the deadline from `?timeout=`, a Go duration that the API server sends with each call."""
     try:
         seconds = _granted(request.query.get("timeout", ""))
     except ValueError as error:
-        raise HttpError(400, f"timeout: {error}") from None
+        raise RequestError(400, f"timeout: {error}") from None
     return Deadline.after(seconds, time.monotonic)
 
 
 @functools.lru_cache(maxsize=64)
 def _granted(timeout: str) -> float:
-    """Return the seconds that we may take of a timeout; there are few different ones."""
-    seconds = min(duration_seconds(timeout) if timeout else DEFAULT_TIMEOUT_SECONDS, LONGEST_TIMEOUT_SECONDS)
+    """Return the seconds of a timeout that may be used; cached, since there are few different ones."""
+    seconds = min(duration_seconds(timeout) if timeout else DEFAULT_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS)
     return seconds - min(seconds * RESERVE_SHARE, RESERVE_SECONDS)
 
 

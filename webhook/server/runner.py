@@ -1,8 +1,8 @@
-"""Listening, and stopping without failing a call.
+"""Listen, and stop without failing a call.
 
-The API server keeps connections open and sends the next review on any of them. So a replica that stops goes on
-serving for a while, tells the client on each answer to use another connection, and only then closes: first the door,
-then, when nobody has anything to say any more, what is open.
+The API server keeps connections open and sends the next review on any of them. So a replica that stops goes on serving
+for a while and closes each connection with its next response. Then it closes the listener, and at last the idle
+connections.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ import structlog
 from aiohttp import web
 
 from webhook.errors import ConfigurationError
-from webhook.log import Logger
-from webhook.server.gate import Gate
-from webhook.server.health import Readiness
+from webhook.runtime.clock import Clock
+from webhook.runtime.log import Logger
+from webhook.runtime.parsers import Address
+from webhook.runtime.readiness import Readiness
+from webhook.server.connections import ConnectionGate
 from webhook.server.http import AdmissionEndpoint
-from webhook.values import Address
 
-#: The API server closes a connection that was idle for 90 s; whoever closes second cannot cut off a request.
+#: The API server closes a connection that was idle for 90 s; the side that closes second cannot cut off a request.
 KEEP_ALIVE_SECONDS: Final = 120.0
 BACKLOG: Final = 1024
-#: Nobody waits longer for a handshake: an API server gives a whole call 30 s at most.
+#: Time for a TLS handshake; the API server gives a whole call 30 s at most.
 HANDSHAKE_SECONDS: Final = 10.0
-#: How long what is still being answered may take once nothing new is accepted.
+#: Time for the requests in flight once no new connection is accepted.
 FINISH_SECONDS: Final = 10.0
-#: For how long there has to be silence before connections are closed, and how long that is waited for.
+#: How long it must be quiet before connections are closed, and how long to wait for that.
 QUIET_SECONDS: Final = 0.25
-LONGEST_QUIET_SECONDS: Final = 3.0
+MAX_QUIET_SECONDS: Final = 3.0
 
 
 class Listener:
@@ -40,11 +41,11 @@ class Listener:
 
     Args:
         server: The listening sockets.
-        runner: The connections.
-        gate: Between the two.
+        runner: The HTTP connections.
+        gate: The connections that have not sent anything yet.
     """
 
-    def __init__(self, server: asyncio.Server, runner: web.AppRunner, gate: Gate) -> None:
+    def __init__(self, server: asyncio.Server, runner: web.AppRunner, gate: ConnectionGate) -> None:
         self._server = server
         self._runner = runner
         self._gate = gate
@@ -57,15 +58,15 @@ class Listener:
 
     @property
     def silent(self) -> int:
-        """Connections that were accepted and have not sent anything yet."""
+        """How many connections were accepted and have not sent anything yet."""
         return self._gate.silent
 
     def stop_listening(self) -> None:
-        """Accept nobody any more; connections stay."""
+        """Accept no new connection; existing ones stay."""
         self._server.close()
 
     async def close(self) -> None:
-        """Close everything; what is being answered gets `FINISH_SECONDS`."""
+        """Close everything; requests in flight get `FINISH_SECONDS`."""
         self._server.close()
         self._gate.close()
         await self._runner.cleanup()
@@ -73,11 +74,11 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class TlsPort:
-    """What makes a port an encrypted one.
+    """The TLS side of a port.
 
     Attributes:
-        context: The server's side.
-        client_names: Of which a caller's certificate has to carry one; empty takes each that TLS took.
+        context: The server's context.
+        client_names: A client's certificate must carry one of these; empty accepts each that TLS accepted.
     """
 
     context: ssl.SSLContext
@@ -97,12 +98,12 @@ async def listen(
     Args:
         application: What to serve.
         address: Where.
-        tls: What makes the port an encrypted one.
-        setting: The flag that gave the address, for the message.
-        log: Told of callers that are sent away.
+        tls: The TLS side; without it the port is plain HTTP.
+        setting: The flag that gave the address, for the error message.
+        log: Receives clients that are rejected.
 
     Raises:
-        ConfigurationError: The port cannot be had.
+        ConfigurationError: The port cannot be opened.
     """
     runner = web.AppRunner(
         application,
@@ -112,7 +113,9 @@ async def listen(
         shutdown_timeout=FINISH_SECONDS,
     )
     await runner.setup()
-    gate = Gate(_http(runner), names=tls.client_names if tls else frozenset(), log=log or structlog.get_logger())
+    gate = ConnectionGate(
+        _http(runner), names=tls.client_names if tls else frozenset(), log=log or structlog.get_logger()
+    )
     try:
         server = await asyncio.get_running_loop().create_server(
             gate,
@@ -134,52 +137,54 @@ async def listen(
 
 def _http(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
     server = runner.server
-    assert server is not None  # noqa: S101 - it is there after `setup`
+    assert server is not None  # noqa: S101 - it exists after `setup`
     return server
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """How a replica leaves.
+    """The shutdown of a replica.
 
     Attributes:
-        endpoint: What it serves.
-        listener: Where.
-        readiness: Unready from the first moment.
-        seconds: How long it goes on accepting, so that nobody is sent here any more by the end.
-        log: Told of each step.
+        endpoint: Answers requests.
+        listener: Accepts connections.
+        readiness: Unready from the start of the shutdown.
+        seconds: How long connections are accepted further, until no client is sent here any more.
+        clock: Sleep.
+        log: Receives each step.
     """
 
     endpoint: AdmissionEndpoint
     listener: Listener
     readiness: Readiness
     seconds: float
+    clock: Clock
     log: Logger
 
     async def run(self) -> None:
-        """Go on serving for the time given, accept nobody any more, and wait until nothing is in flight."""
+        """Go on serving for the time given, then close the listener, and wait until no request is in flight."""
         self.readiness.start_draining()
         self.endpoint.start_closing()
-        self.log.info("Draining: still serving, and asking clients to move on.", seconds=self.seconds)
-        await asyncio.sleep(self.seconds)
+        self.log.info("draining", seconds=self.seconds)
+        await self.clock.sleep(self.seconds)
         self.listener.stop_listening()
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 await self.endpoint.idle()
         except TimeoutError:
-            self.log.warning("Some reviews did not finish in time.", seconds=FINISH_SECONDS)
+            self.log.warning("some reviews did not finish in time", seconds=FINISH_SECONDS)
             return
         await self._quiet()
 
     async def _quiet(self) -> None:
-        """Wait until whoever was let in last has been answered."""
+        """Wait until the clients that connected last have been answered."""
         try:
-            async with asyncio.timeout(LONGEST_QUIET_SECONDS):
+            async with asyncio.timeout(MAX_QUIET_SECONDS):
                 while True:
                     answered = self.endpoint.answered
-                    await asyncio.sleep(QUIET_SECONDS)
+                    await self.clock.sleep(QUIET_SECONDS)
                     await self.endpoint.idle()
                     if not self.listener.silent and self.endpoint.answered == answered:
                         return
         except TimeoutError:
-            self.log.info("Clients still send reviews on connections that are being closed.")
+            self.log.info("clients still send reviews on connections that are being closed")

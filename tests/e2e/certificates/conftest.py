@@ -1,4 +1,4 @@
-"""One installation that makes its certificates by itself, for all tests of this folder."""
+"""One installation with self-managed certificates, for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.valkey import Valkey
 
 @pytest.fixture(scope="package")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane of its own, whose metrics count these webhooks only."""
+    """Start a control plane for this folder only, so that its metrics count only these webhooks."""
     with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
         for namespace in (HOME, BUSY):
             running.kubectl("create", "namespace", namespace)
@@ -25,7 +25,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="package")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """The deduplication store."""
+    """Start the deduplication store."""
     with Valkey.start(tmp_path_factory.mktemp("store")) as running:
         yield running
 
@@ -34,9 +34,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 def installation(
     plane: ControlPlane, store: Valkey, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """Three servers and two controllers that started at the same moment, with lifetimes of seconds.
+    """Start three servers and two controllers at the same moment, with lifetimes of seconds.
 
-    They have the rights that the manifests give them, and no other.
+    They have exactly the rights that the manifests give them.
     """
     settings = (f"--tls-leaf-lifetime={LEAF_SECONDS}s", "--tls-settle=1s", "--tls-margin=1s")
     controller = plane.kubeconfig_for("rollonce-controller", HOME)

@@ -1,4 +1,4 @@
-"""What the tests of certificates ask: the command line, the configurations, and servers of their own."""
+"""Helpers of the certificate tests: the command line, the webhook configurations, and further servers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.valkey import Valkey
 
 HOME = "rollonce"
 SECRET = "rollonce-ca"
-#: Where the writers write: one for all tests, since deleting what they wrote would be a load of its own.
+#: The namespace in which the load is created: one for all tests, because deleting its objects would be a load too.
 BUSY = "busy"
 LEAF_SECONDS = 10
 MANIFESTS = ROOT / "deploy" / "manifests"
 
 
 def certs(installation: Installation, *arguments: str, check: bool = True) -> Result:
-    """Run `rollonce certs` as an administrator who can reach the servers."""
+    """Run `rollonce certs` as an administrator, with the addresses of the servers."""
     (command, *rest) = arguments
     replicas = [f"--replica=127.0.0.1:{replica.port}" for replica in installation.replicas]
     settings = [f"--kubeconfig={installation.plane.kubeconfig}", *installation.certificate_settings()]
@@ -38,20 +38,20 @@ def certs(installation: Installation, *arguments: str, check: bool = True) -> Re
 
 
 def published(plane: ControlPlane) -> set[Bundle]:
-    """The different bundles that our webhooks carry."""
+    """Return the different bundles in the webhook configurations."""
     found = [bundles(plane, kind, "rollonce") for kind in ("mutating", "validating")]
-    return {parse_bundle(pem, what="caBundle") for one in found for pem in one.values()}
+    return {parse_bundle(pem, what="caBundle") for by_webhook in found for pem in by_webhook.values()}
 
 
 def settled(plane: ControlPlane) -> Bundle | None:
-    """The one CA that every webhook trusts, None while it is not one alone."""
+    """Return the bundle of every webhook if it is the same everywhere and has one CA; None otherwise."""
     (first, *others) = published(plane)
     return first if not others and len(first.certificates) == 1 else None
 
 
 @contextmanager
 def another(installation: Installation, store: Valkey, *arguments: str) -> Iterator[Replica]:
-    """One more server, as an administrator, that need not become ready."""
+    """Start one more server, as an administrator, without waiting until it is ready."""
     settings = (f"--redis-url={store.url}", "--drain=0s", *installation.certificate_settings(), *arguments)
     server = installation._program("serve", 9, installation.plane.kubeconfig, settings, {})
     try:
@@ -61,13 +61,13 @@ def another(installation: Installation, store: Valkey, *arguments: str) -> Itera
 
 
 def waits_for(server: Replica, reason: str) -> None:
-    """Wait until a server says that it is not ready for this reason."""
+    """Wait until `/readyz` of a server shows this reason."""
 
-    def says() -> bool:
+    def shows() -> bool:
         try:
             status, reasons = server.health("/readyz")
         except OSError:
             return False
         return status == 503 and reason in reasons
 
-    wait_for(says, what=f"a server that says {reason!r}")
+    wait_for(shows, what=f"a server that shows {reason!r}")

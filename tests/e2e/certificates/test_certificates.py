@@ -1,6 +1,6 @@
-"""Certificates that are made, rotated, lost and damaged while twenty writers go on: no call fails.
+"""Certificates are created, rotated, lost and damaged under the load of twenty writers: no call fails.
 
-Failures are counted by the API server itself; its Go verifier is the judge of every chain.
+The API server counts the failures; it verifies every chain with Go.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tests.controlplane.polling import wait_for
 from tests.e2e.certificates.helpers import BUSY, HOME, SECRET, certs, settled
 from tests.e2e.load import Load, failed_calls, made_calls
 from tests.rollonce import Installation
-from webhook.certificates.served import now
+from webhook.runtime.clock import Clock
 
 pytestmark = pytest.mark.cluster
 
 
-def test_who_starts_first_makes_the_ca(plane: ControlPlane, installation: Installation) -> None:
-    """Five programs that begin at once make one CA, which one of them stored and all of them use."""
+def test_one_program_creates_the_ca(plane: ControlPlane, installation: Installation) -> None:
+    """Of five programs that start at once one creates the CA, and all of them use it."""
     created = [
         event
         for event in plane.audit.events(verb="create", resource="secrets", namespace=HOME)
@@ -43,16 +43,16 @@ def test_who_starts_first_makes_the_ca(plane: ControlPlane, installation: Instal
     assert len({replica["fingerprint"] for replica in report["replicas"]}) == 3
 
 
-@pytest.mark.parametrize("turn", ["first", "second"])
-def test_a_rotation_of_the_ca_fails_no_call(plane: ControlPlane, installation: Installation, turn: str) -> None:
-    """Made, published, confirmed, signing, the old one dropped, under load; once more from the successor."""
+@pytest.mark.parametrize("rotation", ["first", "second"])
+def test_a_rotation_of_the_ca_fails_no_call(plane: ControlPlane, installation: Installation, rotation: str) -> None:
+    """The next CA is created, published, confirmed and signs, and the old one is dropped, under load; then again."""
     before, calls = failed_calls(plane), made_calls(plane)
     old = wait_for(lambda: settled(plane), what="one CA")
     with Load(plane, BUSY) as load:
-        said = certs(installation, "rotate", "--ca").stderr
-        assert "Made the next CA" in said, turn
-        assert "Done: CA" in said
-        assert "\x1b" not in said
+        output = certs(installation, "rotate", "--ca").stderr
+        assert "Made the next CA" in output, rotation
+        assert "Done: CA" in output
+        assert "\x1b" not in output
         wait_for(lambda: settled(plane) not in (None, old), what="the old CA to be dropped")
         load.wait_for(100)
     assert load.failures == {}
@@ -60,8 +60,8 @@ def test_a_rotation_of_the_ca_fails_no_call(plane: ControlPlane, installation: I
     assert made_calls(plane) >= calls + load.written
 
 
-def test_a_rotation_goes_on_after_kill_9(plane: ControlPlane, installation: Installation) -> None:
-    """Both controllers are killed while two CAs are trusted; those that come after them finish, and no call fails."""
+def test_a_rotation_continues_after_kill_9(plane: ControlPlane, installation: Installation) -> None:
+    """Both controllers are killed while two CAs are trusted; the restarted ones finish, and no call fails."""
     old = wait_for(lambda: settled(plane), what="one CA")
     before = failed_calls(plane)
     with Load(plane, BUSY) as load, ThreadPoolExecutor(max_workers=1) as pool:
@@ -79,11 +79,11 @@ def test_a_rotation_goes_on_after_kill_9(plane: ControlPlane, installation: Inst
 
 
 def test_ten_rotations_of_leaves_fail_no_call(plane: ControlPlane, installation: Installation) -> None:
-    """Each time every server takes a new leaf, while connections go on and new ones are made."""
+    """Each time every server signs a new leaf, while connections stay open and new ones are made."""
 
-    async def ask() -> None:
+    async def request() -> None:
         async with connected(plane) as api:
-            assert await request_leaves(SecretStore(api, namespace=HOME, name=SECRET), clock=now)
+            assert await request_leaves(SecretStore(api, namespace=HOME, name=SECRET), clock=Clock())
 
     def renewals() -> list[float]:
         return [replica.metric("rollonce_certificate_renewals_total") for replica in installation.replicas]
@@ -95,7 +95,7 @@ def test_ten_rotations_of_leaves_fail_no_call(plane: ControlPlane, installation:
     with Load(plane, BUSY) as load:
         for _ in range(10):
             made = renewals()
-            asyncio.run(ask())
+            asyncio.run(request())
             wait_for(partial(more, made), what="every server to renew")
             load.wait_for(20)
     assert load.failures == {}
@@ -113,7 +113,7 @@ def test_ten_rotations_of_leaves_fail_no_call(plane: ControlPlane, installation:
 )
 @pytest.mark.usefixtures("installation")
 def test_a_lost_secret_fails_no_call(plane: ControlPlane, harm: tuple[str, ...]) -> None:
-    """A new CA is made and takes over, and what is served goes on being trusted."""
+    """A new CA is created and signs, and the served certificates stay trusted."""
     old = wait_for(lambda: settled(plane), what="one CA")
     before = failed_calls(plane)
     with Load(plane, BUSY) as load:
@@ -125,10 +125,10 @@ def test_a_lost_secret_fails_no_call(plane: ControlPlane, harm: tuple[str, ...])
 
 
 @pytest.mark.usefixtures("installation")
-def test_an_emptied_configuration_is_mended_at_once(
+def test_an_emptied_configuration_is_repaired_at_once(
     plane: ControlPlane, record_property: Callable[[str, object], None]
 ) -> None:
-    """What a GitOps tool does at its worst: calls fail until the controller has seen it, and not a moment longer."""
+    """A GitOps tool can do this: calls fail until the controller has repaired it, and not longer."""
     wait_for(lambda: settled(plane), what="one CA")
     configuration = plane.get("mutatingwebhookconfiguration", "rollonce")
     for webhook in configuration["webhooks"]:
@@ -144,31 +144,31 @@ def test_an_emptied_configuration_is_mended_at_once(
     seconds = repaired_after(plane, since)
     for name, value in (("seconds", seconds), ("failed calls", failed - before), ("failed writes", failures)):
         record_property(name, value)
-    print(f"\nmended after {seconds:.3f} s; {failed - before:.0f} calls and {failures} writes failed meanwhile")
+    print(f"\nrepaired after {seconds:.3f} s; {failed - before:.0f} calls and {failures} writes failed meanwhile")
     assert seconds < 2
     assert load.failures.total() == failures
     assert failed_calls(plane) == failed
 
 
 def repaired_after(plane: ControlPlane, since: int) -> float:
-    """Read from the audit log how long the API server had a configuration without a bundle, in seconds."""
+    """Return from the audit log how long the API server had a configuration without a bundle, in seconds."""
     events = list(plane.audit.events(since=since, resource="mutatingwebhookconfigurations"))
     (broken,) = [event for event in events if event.verb == "update"]
-    mended = next(event for event in events if event.verb == "patch" and event.response_status.code == 200)
-    return (moment(mended) - moment(broken)).total_seconds()
+    repaired = next(event for event in events if event.verb == "patch" and event.response_status.code == 200)
+    return (moment(repaired) - moment(broken)).total_seconds()
 
 
 def moment(event: AuditEvent) -> datetime:
-    """When a request was answered."""
+    """Return when a request was answered."""
     return datetime.fromisoformat(event.stage_timestamp)
 
 
 def test_another_controller_takes_over(plane: ControlPlane, installation: Installation) -> None:
-    """The leader ends and gives up its Lease; the other mends what is emptied afterwards."""
-    leader = max(installation.controllers, key=lambda one: one.metric("rollonce_leader"))
+    """The leader stops and releases its Lease; the other repairs a bundle that is removed afterwards."""
+    leader = max(installation.controllers, key=lambda controller: controller.metric("rollonce_leader"))
     assert leader.process.terminate() == 0
     try:
-        (other,) = [one for one in installation.controllers if one is not leader]
+        (other,) = [controller for controller in installation.controllers if controller is not leader]
         wait_for(lambda: other.metric("rollonce_leader") == 1, what="the other to lead")
         remove = [{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]
         patch = ("--type=json", "--patch", json.dumps(remove))

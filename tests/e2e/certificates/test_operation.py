@@ -1,4 +1,4 @@
-"""What an operator sees of certificates: status, metrics, readiness, other modes, and rights."""
+"""Certificates in operation: status, metrics, readiness, the other modes, and rights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.controlplane.polling import wait_for
 from tests.e2e.certificates.helpers import HOME, LEAF_SECONDS, SECRET, another, certs, settled, waits_for
 from tests.rollonce import Installation
 from tests.valkey import Valkey
-from webhook.certificates.readiness import dial
-from webhook.certificates.served import now
+from webhook.runtime.clock import Clock
+from webhook.tls.readiness import dial
 
 pytestmark = pytest.mark.cluster
 
 
-def test_the_status_tells_what_is_wrong(plane: ControlPlane, installation: Installation) -> None:
-    """All is well: exit code 0. A bundle is missing and no controller is there: 1, and the tree says so."""
+def test_the_status_shows_what_is_wrong(plane: ControlPlane, installation: Installation) -> None:
+    """The exit code is 0 without a problem, and 1 if a bundle is missing; the tree shows the problem."""
     wait_for(lambda: settled(plane), what="one CA")
     fine = certs(installation, "status")
     assert fine.returncode == 0
@@ -48,11 +48,11 @@ def test_the_status_tells_what_is_wrong(plane: ControlPlane, installation: Insta
     wait_for(lambda: settled(plane), what="the bundle to be back")
 
 
-def test_the_metrics_tell_what_ends_when(installation: Installation) -> None:
-    """Seconds to the end of the leaf and the CA, and whether the bundle is published; only the leader tells of it."""
+def test_the_metrics_show_when_certificates_end(installation: Installation) -> None:
+    """Seconds to the end of the leaf and the CA; only the leader shows whether the bundle is published."""
     for replica in installation.replicas:
         assert 0 < replica.metric("rollonce_certificate_remaining_seconds", certificate="leaf") <= LEAF_SECONDS
-    leader = max(installation.controllers, key=lambda one: one.metric("rollonce_leader"))
+    leader = max(installation.controllers, key=lambda controller: controller.metric("rollonce_leader"))
     wait_for(lambda: leader.metric("rollonce_certificate_bundle_published") == 1)
     assert 8000 * 3600 < leader.metric("rollonce_certificate_remaining_seconds", certificate="ca") <= 8760 * 3600
     for other in installation.controllers:
@@ -60,13 +60,15 @@ def test_the_metrics_tell_what_ends_when(installation: Installation) -> None:
             assert other.metric("rollonce_certificate_bundle_published") == 0
 
 
-def test_who_is_not_trusted_is_not_ready(plane: ControlPlane, installation: Installation, store: Valkey) -> None:
-    """A server with a CA that no webhook trusts would fail each call; when it is trusted, it is ready."""
+def test_a_server_is_ready_when_its_certificate_is_trusted(
+    plane: ControlPlane, installation: Installation, store: Valkey
+) -> None:
+    """With a CA that no webhook trusts, each call would fail."""
     wait_for(lambda: settled(plane), what="one CA")
     with another(installation, store, "--tls-ca-secret=unknown") as server:
         waits_for(server, "does not chain to the CA bundle")
         assert server.health("/livez")[0] == 200
-        # The CA that is trusted takes the place of the one that is not.
+        # The trusted CA replaces the other one.
         trusted = plane.get("secret", SECRET, HOME)["data"]
         plane.kubectl("delete", "secret", "unknown", "-n", HOME)
         copy = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "unknown"}, "data": trusted}
@@ -74,15 +76,16 @@ def test_who_is_not_trusted_is_not_ready(plane: ControlPlane, installation: Inst
         server.process.wait_ready()
 
 
-def test_a_provided_secret_is_served_and_followed(
+def test_a_provided_secret_is_served_and_reloaded(
     plane: ControlPlane, installation: Installation, store: Valkey
 ) -> None:
-    """As cert-manager keeps one: waited for, served, and taken anew when it is renewed."""
+    """A Secret as cert-manager writes it: the server waits for it, serves it, and loads the renewed one."""
     names = ServingNames("rollonce", HOME, hosts=("localhost",))
-    ca = new_authority(names, now=now(), lifetime=timedelta(days=9))
+    clock = Clock()
+    ca = new_authority(names, now=clock.now(), lifetime=timedelta(days=9))
 
     def issue() -> bytes:
-        pair = issue_leaf(ca, names, now=now(), lifetime=timedelta(days=1))
+        pair = issue_leaf(ca, names, now=clock.now(), lifetime=timedelta(days=1))
         data = {"tls.crt": pair.chain_pem, "tls.key": pair.key_pem, "ca.crt": encode_certificates((ca.certificate,))}
         made = {
             "apiVersion": "v1",
@@ -104,19 +107,19 @@ def test_a_provided_secret_is_served_and_followed(
         assert served(server.port) == first
         second = issue()
         wait_for(lambda: served(server.port) == second, what="the renewed certificate")
-        assert server.metric("rollonce_certificate_doubtful") == 0
+        assert server.metric("rollonce_certificate_untrusted") == 0
 
 
 @pytest.mark.usefixtures("installation")
 @pytest.mark.parametrize("account", ["rollonce", "rollonce-controller"])
 def test_the_rights_of_the_manifests_are_enough(plane: ControlPlane, account: str) -> None:
-    """In all of the above, nothing that a program asked for was forbidden."""
+    """None of the requests in the tests above was forbidden."""
     events = list(plane.audit.events(user=f"system:serviceaccount:{HOME}:{account}"))
     assert events
     assert {f"{event.verb} {event.request_uri}" for event in events if event.response_status.code == 403} == set()
 
 
-def test_nothing_of_a_key_is_logged(installation: Installation) -> None:
-    """No program wrote anything that looks like a private key."""
+def test_no_key_is_logged(installation: Installation) -> None:
+    """No log has a private key."""
     for program in (*installation.replicas, *installation.controllers):
         assert "PRIVATE KEY" not in program.process.log.read_text()

@@ -1,4 +1,4 @@
-"""Laws of JSON Patch making, checked with jsonpatch as the independent reader."""
+"""Properties of JSON Patch, checked by applying the patches."""
 
 from __future__ import annotations
 
@@ -9,76 +9,106 @@ import jsonpatch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.admission.patch import Add, Remove, Replace, annotation_operations, encode, pointer
+from webhook.admission.patch import Add, PatchOperation, Remove, Replace, apply, diff, encode, pointer
 
 maps = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=6)
-PATH = ("spec", "template", "metadata", "annotations")
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+documents = st.dictionaries(st.text(max_size=3), values, max_size=4)
 
 
-def apply(document: dict[str, Any], operations: tuple[Add | Replace | Remove, ...]) -> dict[str, Any]:
-    """Apply operations as the API server would."""
+def patched(document: dict[str, Any], operations: tuple[PatchOperation, ...]) -> dict[str, Any]:
+    """Apply operations from their encoded form, as the API server does."""
     result: dict[str, Any] = jsonpatch.apply_patch(document, encode(operations).decode())
     return result
 
 
 def nested(leaf: dict[str, Any]) -> dict[str, Any]:
-    """Put a map where a pod template has its annotations."""
+    """Return a map nested at the path of a pod template's metadata."""
     return {"spec": {"template": {"metadata": leaf}}}
 
 
 @given(maps, maps)
-def test_turns_one_map_into_the_other(current: dict[str, str], wanted: dict[str, str]) -> None:
-    """Whatever the keys hold, slashes and tildes included, the patched map is the wanted one."""
-    operations = annotation_operations(PATH, current, wanted)
-    assert apply(nested({"annotations": current}), operations) == nested({"annotations": wanted})
+def test_a_patch_turns_one_map_into_the_other(current: dict[str, str], expected: dict[str, str]) -> None:
+    """For any keys, also with slashes and tildes, the patched map equals the expected map."""
+    before, after = nested({"annotations": current}), nested({"annotations": expected})
+    assert patched(before, diff(before, after)) == after
+
+
+@given(documents, documents)
+def test_a_patch_turns_one_document_into_the_other(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """For any documents with lists and nested maps, the encoded patch and `apply` give the second document."""
+    operations = diff(before, after)
+    # JSON has one kind of number and bool is an int in Python, so documents are compared as JSON.
+    assert json.dumps(patched(before, operations), sort_keys=True) == json.dumps(after, sort_keys=True)
+    assert apply(before, operations) == patched(before, operations)
 
 
 @given(maps, maps)
-def test_is_minimal(current: dict[str, str], wanted: dict[str, str]) -> None:
-    """One operation for each key that differs, and none for a key that does not."""
-    operations = annotation_operations(PATH, current, wanted)
-    differing = {key for key in current.keys() | wanted.keys() if current.get(key) != wanted.get(key)}
+def test_a_patch_has_one_operation_per_difference(current: dict[str, str], expected: dict[str, str]) -> None:
+    """Each key that differs has one operation, and each other key has none."""
+    operations = diff(nested({"annotations": current}), nested({"annotations": expected}))
+    differing = {key for key in current.keys() | expected.keys() if current.get(key) != expected.get(key)}
     assert len(operations) == len(differing)
 
 
+@given(maps, maps)
+def test_the_order_of_operations_is_fixed(current: dict[str, str], expected: dict[str, str]) -> None:
+    """Removals come first, and operations of each group are sorted by path."""
+    operations = diff(current, expected)
+    order = [(not isinstance(operation, Remove), operation.path) for operation in operations]
+    assert order == sorted(order)
+
+
 @given(maps)
-def test_nothing_to_do_is_nothing(current: dict[str, str]) -> None:
-    """A map that is right already is not patched."""
-    assert annotation_operations(PATH, current, dict(current)) == ()
+def test_equal_maps_give_an_empty_patch(current: dict[str, str]) -> None:
+    """The patch between two equal maps has no operation."""
+    assert diff(current, dict(current)) == ()
 
 
-def test_an_absent_map_is_added_whole() -> None:
-    """A template without annotations gets the map itself, and none at all for an empty one."""
-    operations = annotation_operations(PATH, None, {"b": "2", "a": "1"})
+def test_an_absent_map_is_added_by_one_operation() -> None:
+    """If a template has no annotations, one operation adds the whole map."""
+    operations = diff(nested({}), nested({"annotations": {"b": "2", "a": "1"}}))
     assert operations == (Add("/spec/template/metadata/annotations", {"a": "1", "b": "2"}),)
-    assert annotation_operations(PATH, None, {}) == ()
 
 
-def test_missing_parents_are_made() -> None:
-    """A template without metadata gets it first."""
-    operations = annotation_operations(PATH, None, {"a": "1"}, parents_exist=2)
-    document = apply({"spec": {"template": {}}}, operations)
-    assert document == {"spec": {"template": {"metadata": {"annotations": {"a": "1"}}}}}
-    assert len(operations) == 2
+def test_a_missing_parent_is_added_with_its_contents() -> None:
+    """If a template has no metadata, one operation adds the metadata with the annotations."""
+    before: dict[str, Any] = {"spec": {"template": {}}}
+    operations = diff(before, nested({"annotations": {"a": "1"}}))
+    assert patched(before, operations) == {"spec": {"template": {"metadata": {"annotations": {"a": "1"}}}}}
+    assert len(operations) == 1
 
 
 def test_a_null_map_is_replaced() -> None:
-    """Null is as good as absent: adding the member replaces it (RFC 6902, 4.1)."""
-    operations = annotation_operations(PATH, None, {"a": "1"})
-    assert apply(nested({"annotations": None}), operations) == nested({"annotations": {"a": "1"}})
+    """A null map is patched like an absent one: `add` replaces the null (RFC 6902, 4.1)."""
+    operations = diff(nested({}), nested({"annotations": {"a": "1"}}))
+    assert patched(nested({"annotations": None}), operations) == nested({"annotations": {"a": "1"}})
+
+
+def test_a_list_element_is_appended() -> None:
+    """A new element at the end of a list is added by one operation, as for an injected container."""
+    before = {"spec": {"containers": [{"name": "app"}]}}
+    after = {"spec": {"containers": [{"name": "app"}, {"name": "proxy", "env": [{"name": "A", "value": "1"}]}]}}
+    operations = diff(before, after)
+    assert operations == (Add("/spec/containers/1", {"name": "proxy", "env": [{"name": "A", "value": "1"}]}),)
+    assert patched(before, operations) == after
 
 
 @given(st.lists(st.text(max_size=5), min_size=1, max_size=4))
-def test_pointers_reach_their_token(tokens: list[str]) -> None:
-    """A pointer of any tokens leads to where those tokens lead."""
+def test_a_pointer_leads_to_its_value(tokens: list[str]) -> None:
+    """A pointer of any tokens resolves to the value at these tokens."""
     document: Any = "here"
     for token in reversed(tokens):
         document = {token: document}
     assert jsonpatch.JsonPointer(pointer(*tokens)).resolve(document) == "here"
 
 
-def test_encodes_the_wire_form() -> None:
-    """The document is a list of operations with op, path and, but for a removal, value."""
+def test_encode_writes_json_patch() -> None:
+    """The document is a list of operations with op, path and, except for a removal, value."""
     document = json.loads(encode((Add("/a", "1"), Replace("/b", True), Remove("/c"))))
     assert document == [
         {"op": "add", "path": "/a", "value": "1"},

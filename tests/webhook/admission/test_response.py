@@ -1,4 +1,4 @@
-"""Answers: every rule of the v1 protocol."""
+"""Admission responses: every rule of the v1 protocol."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFLICT = Status(message="taken", reason="AlreadyExists", code=409)
 
 
 def written(decision: Decision, uid: str = "u-1") -> dict[str, Any]:
-    """Encode an answer and read it with another decoder."""
+    """Encode a response and decode it with another decoder."""
     document: dict[str, Any] = json.loads(encode(uid, decision))
     assert document["apiVersion"] == "admission.k8s.io/v1"
     assert document["kind"] == "AdmissionReview"
@@ -39,17 +39,17 @@ def written(decision: Decision, uid: str = "u-1") -> dict[str, Any]:
 
 @given(st.text(min_size=1))
 def test_the_uid_is_echoed(uid: str) -> None:
-    """The server drops an answer with another uid."""
+    """The response has the uid of the request; the API server ignores any other."""
     assert written(allowed(), uid)["uid"] == uid
 
 
-def test_allowed_has_nothing_else() -> None:
-    """A plain yes carries neither patch nor patchType nor status: a validating webhook may send none."""
+def test_a_plain_allowed_response_has_nothing_else() -> None:
+    """An allowed response has no patch, no patchType and no status, as required of validating webhooks."""
     assert written(allowed()) == {"uid": "u-1", "allowed": True}
 
 
-def test_patch_and_type_come_together() -> None:
-    """A patch is base64 of a JSON Patch, and its type is said."""
+def test_a_patch_has_a_type() -> None:
+    """The patch is a JSON Patch in base64, and patchType is set."""
     response = written(patched((Add("/metadata/labels", {"a": "b"}),)))
     assert response["patchType"] == "JSONPatch"
     assert json.loads(base64.b64decode(response["patch"])) == [
@@ -57,13 +57,13 @@ def test_patch_and_type_come_together() -> None:
     ]
 
 
-def test_no_operations_is_no_patch() -> None:
-    """An empty patch is left out together with its type."""
+def test_no_operations_give_no_patch() -> None:
+    """Without operations, the response has neither patch nor patchType."""
     assert written(patched(())) == {"uid": "u-1", "allowed": True}
 
 
-def test_a_refusal_carries_its_status() -> None:
-    """The whole status reaches the client: reason, code, details, causes and the retry."""
+def test_a_refusal_has_its_status() -> None:
+    """The client gets the whole status: reason, code, details, causes and the time of a retry."""
     details = StatusDetails(
         name="run-1",
         group="g",
@@ -97,39 +97,39 @@ def test_a_refusal_carries_its_status() -> None:
 
 
 def test_a_refusal_has_no_patch() -> None:
-    """To refuse and to change at once is a defect."""
+    """A decision that refuses and patches is rejected."""
     with pytest.raises(ValueError, match="no patch"):
         Decision(allowed=False, operations=(Add("/a", "b"),), status=CONFLICT)
 
 
-def test_a_yes_has_no_status() -> None:
-    """A status says why not."""
+def test_an_allowed_decision_has_no_status() -> None:
+    """A decision that allows and has a status is rejected."""
     with pytest.raises(ValueError, match="refusal"):
         Decision(allowed=True, status=CONFLICT)
 
 
-def test_a_conflict_asks_for_no_retry() -> None:
-    """A client never retries a 409, so a retry time there would be a lie."""
+def test_a_conflict_has_no_retry_time() -> None:
+    """A retry time is rejected for 409, because clients do not retry a 409."""
     with pytest.raises(ValueError, match="429 or 503"):
         Status(message="m", reason="AlreadyExists", code=409, details=StatusDetails(retry_after_seconds=1))
 
 
 @given(st.lists(st.text(max_size=600), max_size=60))
-def test_warnings_fit_what_the_server_passes_on(warnings: list[str]) -> None:
-    """However many come, none is longer and all are not larger than what reaches the client."""
+def test_warnings_fit_the_limits_of_the_server(warnings: list[str]) -> None:
+    """Any warnings are cut so that each one and their sum are within the limits of the API server."""
     kept = bounded_warnings(tuple(warnings))
     assert all(len(warning) <= WARNING_LIMIT and warning.isprintable() for warning in kept)
     assert sum(map(len, kept)) <= WARNINGS_LIMIT
 
 
-def test_warnings_are_told_once_and_cut_visibly() -> None:
-    """The same line twice is one line; a long one ends in an ellipsis; a line break cannot break the header."""
+def test_warnings_are_unique_and_cut_with_an_ellipsis() -> None:
+    """A repeated warning is sent once, a long one ends in an ellipsis, and line breaks are replaced."""
     assert bounded_warnings(("a", "a", "b")) == ("a", "b")
     assert bounded_warnings(("x" * 300,))[0].endswith("…")
     assert bounded_warnings(("a\r\nSet-Cookie: b",)) == ("a  Set-Cookie: b",)
 
 
-def test_left_out_warnings_are_counted() -> None:
-    """What did not fit is at least said."""
+def test_omitted_warnings_are_counted() -> None:
+    """If warnings do not fit, the last one says how many were omitted."""
     kept = bounded_warnings(tuple(f"{number:03}" + "x" * 200 for number in range(50)))
     assert kept[-1] == f"and {50 - (len(kept) - 1)} more warnings"

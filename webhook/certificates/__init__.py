@@ -1,1 +1,0 @@
-"""Certificates put to work: where they come from, that they are served and trusted, and who rotates them."""

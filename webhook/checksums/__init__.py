@@ -1,0 +1,1 @@
+"""Checksums of Secrets and ConfigMaps in pod templates; the contract is in `docs/checksums.md`."""

@@ -1,0 +1,1 @@
+"""The rules of checksums: pure functions without input or output."""

@@ -1,1 +1,0 @@
-"""The controller: what admission alone cannot do."""

@@ -1,1 +1,0 @@
-"""The webhooks, one folder each; they do not know each other."""

@@ -1,0 +1,1 @@
+"""What every program needs: settings, log, metrics, clock, background tasks."""

@@ -1,0 +1,1 @@
+"""Redis or Valkey: a client whose time limits suit admission requests."""

@@ -1,0 +1,1 @@
+"""The serving certificate of each server, and the rotation of the CA by the controller."""
