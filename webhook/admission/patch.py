@@ -1,4 +1,4 @@
-"""JSON Patch documents (RFC 6902): made from the difference of two documents, encoded, and applied for display."""
+"""JSON Patch documents (RFC 6902): made from the difference of two documents, and encoded."""
 
 from __future__ import annotations
 
@@ -35,16 +35,6 @@ class Remove(msgspec.Struct, frozen=True, tag_field="op", tag="remove"):
 PatchOperation: TypeAlias = Add | Replace | Remove
 
 
-def pointer(*tokens: str) -> str:
-    """Return a JSON Pointer (RFC 6901) with each token escaped.
-
-    Args:
-        tokens: The unescaped names from the root down: `pointer("a/b", "c~d")` is `/a~1b/c~0d`.
-    """
-    path: str = jsonpatch.JsonPointer.from_parts(tokens).path
-    return path
-
-
 def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[PatchOperation, ...]:
     """Return the fewest operations that turn one document into the other.
 
@@ -72,24 +62,17 @@ def encode(operations: Iterable[PatchOperation]) -> bytes:
     return msgspec.json.encode(list(operations))
 
 
-def apply(document: Mapping[str, Any], operations: Iterable[PatchOperation]) -> dict[str, Any]:
-    """Return a copy of a document with a patch applied, to show people what the patch does.
-
-    Raises:
-        jsonpatch.JsonPatchException: A path does not exist in the document.
-    """
-    patched: dict[str, Any] = jsonpatch.JsonPatch(msgspec.to_builtins(list(operations))).apply(document)
-    return patched
-
-
 def _operation(made: Mapping[str, Any]) -> PatchOperation:
     match made["op"]:
         case "add":
             return Add(made["path"], made["value"])
         case "replace":
             return Replace(made["path"], made["value"])
-        case _:
+        case "remove":
             return Remove(made["path"])
+        case other:
+            # Such as `move`, which some versions of the library make whatever they are told.
+            raise ValueError(f"the operation {other!r} has no meaning here")
 
 
 def _order(operation: PatchOperation) -> tuple[bool, str]:

@@ -14,11 +14,15 @@ import msgspec
 from webhook.admission import patch as json_patch
 from webhook.admission.patch import PatchOperation
 from webhook.admission.review import API_VERSION, KIND
+from webhook.admission.text import shown
 
 #: The API server cuts a single warning at 256 characters where many are sent, and all of them at 4096 together.
 #: Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#response
 WARNING_LIMIT = 256
 WARNINGS_LIMIT = 4096
+#: The most characters of a message and of an audit annotation: more would be somebody's data, not our words.
+MESSAGE_LIMIT = 2048
+ANNOTATION_LIMIT = 512
 
 
 class StatusCause(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -148,14 +152,35 @@ def encode(uid: str, decision: Decision) -> bytes:
             response=_Response(
                 uid=uid,
                 allowed=decision.allowed,
-                status=decision.status,
+                status=_shown_status(decision.status) if decision.status else None,
                 patch=base64.b64encode(json_patch.encode(operations)).decode() if operations else "",
                 patch_type="JSONPatch" if operations else "",
                 warnings=bounded_warnings(decision.warnings),
-                audit_annotations=decision.audit_annotations,
+                audit_annotations={
+                    key: shown(value, ANNOTATION_LIMIT) for key, value in decision.audit_annotations.items()
+                },
             ),
         )
     )
+
+
+def _shown_status(status: Status) -> Status:
+    """Return a status in which nothing that others wrote is raw: features quote ids, names and phases in it."""
+    details = status.details
+    if isinstance(details, StatusDetails):
+        details = msgspec.structs.replace(
+            details,
+            name=shown(details.name, MESSAGE_LIMIT),
+            uid=shown(details.uid),
+            causes=tuple(
+                msgspec.structs.replace(cause, message=_shown_message(cause.message)) for cause in details.causes
+            ),
+        )
+    return msgspec.structs.replace(status, message=_shown_message(status.message), details=details)
+
+
+def _shown_message(message: str) -> str:
+    return "\n".join(shown(line, MESSAGE_LIMIT) for line in message[:MESSAGE_LIMIT].split("\n"))
 
 
 def bounded_warnings(warnings: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ decoder without being made into Python objects, which is what keeps a 3 MiB revi
 
 from __future__ import annotations
 
+import re
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -17,6 +18,17 @@ API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
 
 ObjectT = TypeVar("ObjectT")
+
+#: The most bytes of Python objects that a decoder makes of a list or object, of a further member, and of a string,
+#: beside its characters. Measured; dicts while they grow are the worst.
+_BRACKET_BYTES: Final = 72
+_COMMA_BYTES: Final = 48
+_QUOTE_BYTES: Final = 32
+
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_NAME_LENGTH: Final = 253
+_KIND_LENGTH: Final = 63
+_UID_LENGTH: Final = 128
 
 
 class Operation(Enum):
@@ -42,6 +54,16 @@ class UserInfo(msgspec.Struct, frozen=True):
     username: str = ""
 
 
+class WriteOptions(msgspec.Struct, frozen=True, rename="camel"):
+    """The options of the request, such as `UpdateOptions`.
+
+    Attributes:
+        field_manager: The writer, as `metadata.managedFields` shows it.
+    """
+
+    field_manager: str = ""
+
+
 class AdmissionRequest(msgspec.Struct, Generic[ObjectT], frozen=True, rename="camel"):
     """The part of `AdmissionRequest` that decisions are made from.
 
@@ -55,6 +77,7 @@ class AdmissionRequest(msgspec.Struct, Generic[ObjectT], frozen=True, rename="ca
         old_object: The object as it is stored; None for CREATE.
         dry_run: True if nothing will be stored.
         user_info: Who asks.
+        options: How the object is written; None for CONNECT.
     """
 
     uid: str
@@ -66,6 +89,7 @@ class AdmissionRequest(msgspec.Struct, Generic[ObjectT], frozen=True, rename="ca
     old_object: ObjectT | None = None
     dry_run: bool | None = None
     user_info: UserInfo = UserInfo()
+    options: WriteOptions | None = None
 
     @property
     def is_dry_run(self) -> bool:
@@ -117,7 +141,46 @@ class ReviewDecoder(Generic[ObjectT]):
             raise MalformedReviewError("The AdmissionReview has no request.")
         if not review.request.uid:
             raise MalformedReviewError("The request has no uid.")
+        _check_names(review.request)
         return review.request
+
+
+def decoded_size(body: bytes) -> int:
+    """Return the most bytes that the Python objects decoded from a body can take, beside its characters.
+
+    `[[],[],…]` takes thirty times its length. The estimate is too high for parts that are skipped, but it is made in
+    no time, and before anything is decoded.
+    """
+    brackets = body.count(b"[") + body.count(b"{")
+    return _BRACKET_BYTES * brackets + _COMMA_BYTES * body.count(b",") + _QUOTE_BYTES * body.count(b'"')
+
+
+def is_path_segment(name: str) -> bool:
+    """Return whether a name can be that of an object: it is one segment of a URL's path, and can be shown.
+
+    Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#path-segment-names
+    """
+    return 0 < len(name) <= _NAME_LENGTH and name not in {".", ".."} and not {"/", "%"} & {*name} and name.isprintable()
+
+
+def _check_names(request: AdmissionRequest[ObjectT]) -> None:
+    """Refuse what no API server sends, before it reaches a URL, a log or a metric.
+
+    Raises:
+        MalformedReviewError: The message names the field, never its value.
+    """
+    kind = request.kind
+    wrong = {
+        "uid": len(request.uid) > _UID_LENGTH or not request.uid.isprintable(),
+        "kind": any(len(part) > _KIND_LENGTH or not part.isprintable() for part in (kind.version, kind.kind))
+        or len(kind.group) > _NAME_LENGTH
+        or not kind.group.isprintable(),
+        "name": request.name != "" and not is_path_segment(request.name),
+        "namespace": request.namespace != "" and not _NAMESPACE.fullmatch(request.namespace),
+    }
+    for field, is_wrong in wrong.items():
+        if is_wrong:
+            raise MalformedReviewError(f"The request's {field} is not one that the API server sends.")
 
 
 def describe(error: Exception) -> str:

@@ -6,6 +6,8 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from webhook.runtime.decoding import DeepDecoder
+
 
 class Key(NamedTuple):
     """The identity of an object within its resource.
@@ -87,14 +89,14 @@ class _Bookmark(msgspec.Struct, frozen=True):
     metadata: _ListMeta
 
 
-#: What decoding raises; a lone surrogate in JSON raises the second.
-DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError)
+#: What decoding raises; a lone surrogate in JSON raises the second, and too many levels the third.
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-page_decoder: Final = msgspec.json.Decoder(Page)
-event_decoder: Final = msgspec.json.Decoder(WatchEvent)
-partial_decoder: Final = msgspec.json.Decoder(PartialObject)
-_bookmark_decoder: Final = msgspec.json.Decoder(_Bookmark)
-_status_decoder: Final = msgspec.json.Decoder(Status)
+page_decoder: Final = DeepDecoder(Page)
+event_decoder: Final = DeepDecoder(WatchEvent)
+partial_decoder: Final = DeepDecoder(PartialObject)
+_bookmark_decoder: Final = DeepDecoder(_Bookmark)
+_status_decoder: Final = DeepDecoder(Status)
 
 
 def bookmark_version(raw: msgspec.Raw) -> str:

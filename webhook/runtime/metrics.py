@@ -5,6 +5,8 @@ Each feature adds its own metrics to the same registry. None is global, so that 
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -53,3 +55,27 @@ class ServerMetrics:
             ["status"],
             registry=registry,
         )
+        self.closed = Counter(
+            "rollonce_connections_closed",
+            "Connections that the server closed before their time, by reason: refused or evicted because there were "
+            "too many, handshake (failed), header (not in time, or too long), pipelined.",
+            ["reason"],
+            registry=registry,
+        )
+
+
+class RegistrationMetrics:
+    """Metrics of the webhook configurations.
+
+    Args:
+        registry: Where the metrics are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.differences = Gauge(
+            "rollonce_registration_differences",
+            "Differences between the webhook configurations on the API server and those of the settings; not a number "
+            "before the first comparison, and without the right to read them.",
+            registry=registry,
+        )
+        self.differences.set(math.nan)

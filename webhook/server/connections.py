@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from certs.tls import peer_names
 from webhook.runtime.log import Logger
+from webhook.server.sources import Slot, Sources
 
 #: A connection that has sent nothing for this long is closed.
 SILENCE_SECONDS: Final = 30.0
@@ -19,19 +20,23 @@ class ConnectionGate:
 
     Args:
         http: Creates the protocol that serves a connection.
+        sources: The open connections.
         names: The client's certificate must carry one of these names; empty accepts every client that TLS accepted.
         log: Receives clients that are rejected.
     """
 
-    def __init__(self, http: Callable[[], asyncio.Protocol], *, names: frozenset[str], log: Logger) -> None:
+    def __init__(
+        self, http: Callable[[Slot], asyncio.Protocol], sources: Sources, *, names: frozenset[str], log: Logger
+    ) -> None:
         self._http = http
+        self._sources = sources
         self._names = names
         self._log = log
         self._waiting: set[asyncio.Transport] = set()
 
-    def __call__(self) -> asyncio.Protocol:
+    def __call__(self, slot: Slot) -> asyncio.Protocol:
         """Create the protocol of one connection."""
-        return _SilentConnection(self)
+        return _SilentConnection(self, slot)
 
     @property
     def silent(self) -> int:
@@ -62,9 +67,13 @@ class ConnectionGate:
         self._log.warning("client rejected: its certificate has other names", names=sorted(names))
         return False
 
-    def hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+    def lost(self, slot: Slot) -> None:
+        """Forget a connection that was closed before it sent anything."""
+        self._sources.remove(slot)
+
+    def hand_over(self, transport: asyncio.Transport, slot: Slot, data: bytes) -> None:
         """Let HTTP serve a connection, beginning with its first bytes."""
-        protocol = self._http()
+        protocol = self._http(slot)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(data)
@@ -73,8 +82,9 @@ class ConnectionGate:
 class _SilentConnection(asyncio.Protocol):
     """Wait for the first bytes of a connection."""
 
-    def __init__(self, gate: ConnectionGate) -> None:
+    def __init__(self, gate: ConnectionGate, slot: Slot) -> None:
         self._gate = gate
+        self._slot = slot
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -85,15 +95,17 @@ class _SilentConnection(asyncio.Protocol):
             return
         # A server's protocol always gets a Transport, though uvloop's class is not derived from it.
         self._transport = cast("asyncio.Transport", transport)
+        self._slot.abort = self._transport.abort
         self._gate.add(self._transport)
         self._timer = asyncio.get_running_loop().call_later(SILENCE_SECONDS, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         if transport := self._leave():
-            self._gate.hand_over(transport, data)
+            self._gate.hand_over(transport, self._slot, data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
         self._leave()
+        self._gate.lost(self._slot)
 
     def _leave(self) -> asyncio.Transport | None:
         transport, self._transport = self._transport, None

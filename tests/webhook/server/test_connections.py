@@ -16,7 +16,7 @@ from certs.bundle import bundle_of
 from certs.tls import ServerTls, TlsOptions
 from tests.certs.samples import LOCAL, authority, foreign, pair
 from tests.certs.wire import Connection, client_context, connect
-from webhook.admission.webhook import Answer
+from webhook.admission.webhook import Answer, Review
 from webhook.runtime import log
 from webhook.runtime.clock import Clock
 from webhook.runtime.deadline import Deadline
@@ -34,11 +34,16 @@ class Echo:
 
     path = "/echo"
     name = "echo"
+    namespace = ""
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.called = asyncio.Event()
+
+    def decode(self, body: bytes) -> Review:
+        """Decode nothing."""
+        return Review(self.namespace, None, lambda deadline: self.answer(body, deadline))
 
     async def answer(self, body: bytes, _: Deadline) -> Answer:
         """Answer with the body."""

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
-from webhook.admission.webhook import Answer
+from webhook.admission.webhook import Answer, Review
 from webhook.errors import KubernetesError, MalformedReviewError
 from webhook.runtime import log
 from webhook.runtime.deadline import Deadline
@@ -29,11 +29,16 @@ class Echo:
 
     path = "/echo"
     name = "echo"
+    namespace = ""
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
         self.called = asyncio.Event()
         self.seconds = 0.0
+
+    def decode(self, body: bytes) -> Review:
+        """Decode nothing."""
+        return Review(self.namespace, None, lambda deadline: self.answer(body, deadline))
 
     async def answer(self, body: bytes, deadline: Deadline) -> Answer:
         """Answer or fail as the body says."""
@@ -93,7 +98,7 @@ async def server() -> AsyncIterator[Server]:
     webhook = Echo()
     endpoint = AdmissionEndpoint(
         (webhook,),
-        limits=Limits(in_flight=2, body=1000, arriving=1500),
+        limits=Limits(in_flight=2, body=1000),
         metrics=ServerMetrics(CollectorRegistry()),
         log=log.configure("info", "json", logged),
     )
@@ -226,7 +231,7 @@ async def test_a_badly_framed_body_gives_400(server: Server) -> None:
 async def test_too_many_reviews_give_429(server: Server) -> None:
     """A review beyond the limit gets 429 with Retry-After at once, and later reviews are served."""
     waiting = [asyncio.create_task(server.post(b'"wait"')) for _ in range(2)]
-    while server.endpoint._in_flight < 2:
+    while server.endpoint._places.total < 2:
         await server.webhook.called.wait()
         await asyncio.sleep(0)
     assert await server.post(b"{}") == (429, "Too many reviews are being worked on.\n", "1")

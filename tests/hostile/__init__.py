@@ -1,0 +1,1 @@
+"""Attacks on a real server process, beside honest traffic through a real API server."""
