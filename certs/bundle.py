@@ -39,11 +39,6 @@ class Bundle:
         return encode_certificates(self.certificates)
 
     @property
-    def identities(self) -> frozenset[str]:
-        """SHA-256 fingerprints of its certificates."""
-        return frozenset(fingerprint(certificate) for certificate in self.certificates)
-
-    @property
     def expires(self) -> datetime | None:
         """The earliest end of validity of its certificates; None for an empty bundle."""
         return min((certificate.not_valid_after_utc for certificate in self.certificates), default=None)

@@ -68,9 +68,14 @@ class FileSource:
         Raises:
             UnreadableError: One is missing, not a file, too large or not permitted, or they change all the time.
         """
-        return await asyncio.to_thread(self._read_consistently)
+        return await asyncio.to_thread(self.read_blocking)
 
-    def _read_consistently(self) -> RawPair:
+    def read_blocking(self) -> RawPair:
+        """Read as `read` does, without an event loop.
+
+        Raises:
+            UnreadableError: As of `read`.
+        """
         before = self._read_once()
         for _ in range(_ATTEMPTS):
             # If the files were replaced between two reads of one pass, the next pass differs.

@@ -8,6 +8,7 @@ half a second to load.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -18,6 +19,7 @@ from webhook.app import Application
 from webhook.errors import ConfigurationError, RollonceError
 from webhook.feature import Command, Feature
 from webhook.features import FEATURES
+from webhook.runtime.log import origin_of
 
 FAILURE_EXIT: Final = 1
 USAGE_EXIT: Final = 2
@@ -84,6 +86,8 @@ def main(arguments: list[str] | None = None, features: Sequence[Feature[Any]] = 
         arguments: Without the program's name; those of the process by default.
         features: What the commands go through.
     """
+    # Without a handler, a signal does not end the first process of a container. The programs set their own.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(run(arguments, features))
 
 
@@ -94,10 +98,6 @@ def run(arguments: list[str] | None = None, features: Sequence[Feature[Any]] = F
         result = command_line(application).main(
             args=arguments, prog_name="rollonce", standalone_mode=False, obj=application
         )
-    except ConfigurationError as error:
-        return _fail(str(error), USAGE_EXIT)
-    except RollonceError as error:
-        return _fail(str(error), FAILURE_EXIT)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -107,9 +107,15 @@ def run(arguments: list[str] | None = None, features: Sequence[Feature[Any]] = F
         # The reader of the output has stopped; a second failure at the interpreter's exit would add nothing.
         sys.stderr.close()
         return FAILURE_EXIT
+    except Exception as error:  # noqa: BLE001 - the last resort: no traceback may reach a user
+        return _fail(error)
     return result if isinstance(result, int) else 0
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(error: Exception) -> int:
+    """Write one line about an error, and return the exit code."""
+    message = str(error)
+    if not isinstance(error, RollonceError):
+        message = f"internal error: {type(error).__name__} at {origin_of(error)}. Please report it."
     click.echo(f"rollonce: error: {message}", err=True)
-    return code
+    return USAGE_EXIT if isinstance(error, ConfigurationError) else FAILURE_EXIT

@@ -8,9 +8,9 @@ made by going through that list.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # The clients take half a second to import, which most comman
     from webhook.kube.client import KubernetesClient
     from webhook.kube.reflector import WatchContext
     from webhook.kube.runnable import LeaderRunnable
+    from webhook.server.runner import BoundPort
 
 HandlersT = TypeVar("HandlersT")
 
@@ -48,7 +49,8 @@ class Process:
         log: Its log.
         registry: Its metrics.
         readiness: What it still waits for before it is ready.
-        stop: Set when it is asked to stop.
+        ports: The ports that it has taken, by the name of their setting.
+        stop: Set when it is asked to stop, and when a background task fails by a defect.
         api: The API server.
         watch_context: Opens a client of its own for watches; the argument is how many connections they need.
         background: Tasks that run until the program ends.
@@ -60,6 +62,7 @@ class Process:
     log: Logger
     registry: CollectorRegistry
     readiness: Readiness
+    ports: Mapping[str, BoundPort] = field(default_factory=dict)
     stop: asyncio.Event
     api: KubernetesClient
     watch_context: Callable[[int], WatchContext]
@@ -105,10 +108,22 @@ def _no_rules(_: AccessOptions) -> ProgramRules:
     return ProgramRules()
 
 
+def _nothing_to_check(_: Settings) -> None:
+    return
+
+
+def _unchanged(options: RegistrationOptions, _: Settings) -> RegistrationOptions:
+    return options
+
+
 async def _no_runnables(_: Process) -> Sequence[LeaderRunnable]:
     return ()
 
 
+#: Checks the settings of one program as far as that is possible without any connection: contradictions, and files.
+#: Raises `ConfigurationError`, whose message names the setting, the source of its value, and what is allowed.
+#: Its result is not used.
+Check: TypeAlias = Callable[[Settings], object]
 #: Connects the handlers of a feature's webhooks, and starts what runs beside the server.
 StartServer: TypeAlias = Callable[[Process], Awaitable[HandlersT]]
 #: Starts what every controller replica does, and returns what only the leader does.
@@ -124,7 +139,10 @@ class Feature(Generic[HandlersT]):
         server_settings: The settings that the admission server reads.
         controller_settings: The settings that the controller reads; a setting may be in both.
         structured_settings: Keys of the settings file that the feature reads by itself.
+        check_server: Checks what the parsers of the server's settings cannot, before the server opens anything.
+        check_controller: The same for the controller.
         webhooks: Its webhooks, given which requests are wanted.
+        registration_options: Adds what the settings say about which requests are wanted.
         rules: The RBAC rules that it needs in a namespace that is served.
         start_server: Connects the handlers of its webhooks.
         start_controller: Starts its part of the controller.
@@ -135,7 +153,10 @@ class Feature(Generic[HandlersT]):
     server_settings: tuple[Setting[Any], ...] = ()
     controller_settings: tuple[Setting[Any], ...] = ()
     structured_settings: frozenset[str] = frozenset()
+    check_server: Check = _nothing_to_check
+    check_controller: Check = _nothing_to_check
     webhooks: Callable[[RegistrationOptions], tuple[Webhook[HandlersT, Any], ...]] = _no_webhooks
+    registration_options: Callable[[RegistrationOptions, Settings], RegistrationOptions] = _unchanged
     rules: Callable[[AccessOptions], ProgramRules] = _no_rules
     start_server: StartServer[HandlersT] | None = None
     start_controller: StartController = _no_runnables

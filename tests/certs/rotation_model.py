@@ -28,7 +28,7 @@ from certs.rotation_plan import (
     WaitUntil,
     plan,
 )
-from tests.certs.samples import NAMES, NOW
+from tests.certs.samples import NAMES, NOW, identities
 
 HOUR = timedelta(hours=1)
 RULES = RotationSettings(NAMES, ca_lifetime=48 * HOUR, leaf_lifetime=6 * HOUR, settle=HOUR / 2, margin=HOUR / 4)
@@ -192,7 +192,7 @@ class World:
         """Check that every API server trusts every valid leaf."""
         current = self.secret.current if self.secret else None
         if current and all(
-            current.identity in b.identities for config in self.configs for b in config.seen(self.real, self.lag)
+            current.identity in identities(b) for config in self.configs for b in config.seen(self.real, self.lag)
         ):
             self.hurried.discard(current.identity)
         for held in self.held.values():
@@ -201,7 +201,7 @@ class World:
             for config in self.configs:
                 if config.wiped:
                     continue
-                assert all(held.authority in bundle.identities for bundle in config.seen(self.real, self.lag))
+                assert all(held.authority in identities(bundle) for bundle in config.seen(self.real, self.lag))
 
 
 class Run:

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from certs.authority import Authority, issue_leaf, new_authority
+from certs.authority import Authority, fingerprint, issue_leaf, new_authority
+from certs.bundle import Bundle
 from certs.names import ServingNames
 from certs.pem import KeyPair
 
@@ -27,6 +28,11 @@ def authority(*, names: ServingNames = NAMES, now: datetime = NOW, lifetime: tim
 def pair(ca: Authority, *, names: ServingNames = NAMES, now: datetime = NOW, lifetime: timedelta = DAY) -> KeyPair:
     """Return a leaf with its key."""
     return issue_leaf(ca, names, now=now, lifetime=lifetime)
+
+
+def identities(bundle: Bundle) -> frozenset[str]:
+    """Return the fingerprints of the certificates in a bundle."""
+    return frozenset(map(fingerprint, bundle.certificates))
 
 
 def foreign(

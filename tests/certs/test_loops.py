@@ -23,7 +23,7 @@ from certs.tls import ServerTls
 from tests.certs.clocks import ManualClock
 from tests.certs.cluster import RealApi, bundles, configuration, connected, service, webhook
 from tests.certs.programs import SECRET, renewer, rotator
-from tests.certs.samples import NAMES, authority, pair
+from tests.certs.samples import NAMES, authority, identities, pair
 from tests.controlplane import ControlPlane
 from webhook.runtime.clock import Clock
 
@@ -76,7 +76,7 @@ async def test_the_loops_continue_after_errors(plane: ControlPlane, api: RealApi
     held = replica.held
     assert held
     published = parse_bundle(bundles(plane, "validating", name)["a.b.c"], what="caBundle")
-    assert held.authority in published.identities
+    assert held.authority in identities(published)
 
 
 async def test_a_provided_secret_is_served(plane: ControlPlane, api: RealApi, namespace: str) -> None:

@@ -14,12 +14,12 @@ def serve(application: Application) -> click.Command:
 
     @click.command("serve")
     @settings_options(application.server_settings)
-    def command(*, settings: Settings) -> None:
+    def command(*, settings: Settings) -> int:
         """Serve admission reviews over TLS.
 
         The server needs no leader: run two or more. It ends on SIGTERM after draining, and at once on a second one.
         """
-        application.serve(settings)
+        return application.serve(settings)
 
     return command
 
@@ -29,11 +29,11 @@ def controller(application: Application) -> click.Command:
 
     @click.command("controller")
     @settings_options(application.controller_settings)
-    def command(*, settings: Settings) -> None:
+    def command(*, settings: Settings) -> int:
         """Roll workloads, confirm runs, rotate certificates: what admission alone cannot do.
 
         Run two: one leads, the other takes over. It ends on SIGTERM, and at once on a second one.
         """
-        application.control(settings)
+        return application.control(settings)
 
     return command

@@ -7,11 +7,12 @@ not its generated classes: these cost 32 MB of memory and double the time of a r
 from __future__ import annotations
 
 import asyncio
-import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -19,44 +20,35 @@ from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
-from webhook.errors import ConfigurationError, KubernetesError
+from webhook.errors import KubernetesError
 from webhook.kube.api import ErrorReplyError, Reply
+from webhook.kube.configuration import load_configuration
 from webhook.kube.core.stream import LineSplitter
 from webhook.runtime.deadline import Deadline
+
+__all__ = ["KubernetesClient", "load_configuration"]
 
 #: The most time for a request that is not a watch.
 REQUEST_LIMIT_SECONDS: Final = 30.0
 #: How much of an error response to a watch is read.
 _ERROR_BYTES: Final = 65_536
-#: Set in every pod.
-IN_CLUSTER_VARIABLE: Final = "KUBERNETES_SERVICE_HOST"
+#: After this time without a reply, the API server's time is unknown: the machine may have been suspended meanwhile.
+_TIME_KNOWN_SECONDS: Final = 60.0
 
 
-async def load_configuration(kubeconfig: str, context: str = "") -> Configuration:
-    """Load the configuration for reaching the API server.
+def checked_path(path: str) -> str:
+    """Return a path of the API server if each of its segments is a name.
 
-    Args:
-        kubeconfig: Path of a kubeconfig; empty means the pod's ServiceAccount, or the default kubeconfig outside of a
-            pod.
-        context: The kubeconfig's context; empty means its current one.
+    Names come from objects that others wrote. Quoting does not change dots, and an empty name would make the path of
+    one object that of all of them.
 
     Raises:
-        ConfigurationError: There is no usable configuration; the message says which one was read.
+        KubernetesError: A segment is empty, `.` or `..`, or the path has something that is not part of a path.
     """
-    configuration = Configuration()
-    in_cluster = not kubeconfig and bool(os.environ.get(IN_CLUSTER_VARIABLE))
-    where = kubeconfig or kubernetes_config.KUBE_CONFIG_DEFAULT_LOCATION
-    try:
-        if in_cluster:
-            kubernetes_config.load_incluster_config(configuration)
-        else:
-            await kubernetes_config.load_kube_config(
-                config_file=kubeconfig or None, context=context or None, client_configuration=configuration
-            )
-    except (kubernetes_config.ConfigException, OSError, ValueError, TypeError) as error:
-        tried = "the pod's ServiceAccount" if in_cluster else f"the kubeconfig {where}"
-        raise ConfigurationError(f"Cannot read {tried}: {error}. Give another by --kubeconfig.") from None
-    return configuration
+    # The URL library decodes `%2E`, which quoting never makes.
+    if {"", ".", ".."} & {*unquote(path).split("/")[1:]} or not path.startswith("/") or {*path} & {*"?#\\\0"}:
+        raise KubernetesError("A name that is to be looked up is not one that an object can have.")
+    return path
 
 
 class KubernetesClient:
@@ -72,6 +64,10 @@ class KubernetesClient:
         self._configuration = configuration
         self._host = str(configuration.host).rstrip("/")
         self._server_hostname = configuration.tls_server_name or None
+        #: The latest `Date`, as text and as time, and when a reply brought it first, in monotonic time.
+        self._date_text = ""
+        self._date = 0.0
+        self._date_at = 0.0
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=RESTClientObject(configuration).ssl_context,
@@ -92,6 +88,11 @@ class KubernetesClient:
     def host(self) -> str:
         """The API server's URL."""
         return self._host
+
+    def server_time(self) -> float:
+        """Return the API server's time in seconds since 1970, never ahead of it; 0 if no reply has told it lately."""
+        elapsed = time.monotonic() - self._date_at
+        return self._date + elapsed if self._date and elapsed <= _TIME_KNOWN_SECONDS else 0.0
 
     async def close(self) -> None:
         """Close all connections."""
@@ -148,7 +149,7 @@ class KubernetesClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
         try:
             async with self._session.get(
-                self._host + path,
+                self._host + checked_path(path),
                 params=dict(query),
                 headers={"Accept": accept, **await self._authorization()},
                 timeout=timeout,
@@ -159,7 +160,7 @@ class KubernetesClient:
                     raise ErrorReplyError(Reply(response.status, body, _retry_after(response)))
                 async with aclosing(_lines(response.content)) as lines:
                     yield lines
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, kubernetes_config.ConfigException) as error:
             raise KubernetesError(f"The watch of {path} broke: {_kind_of(error)}.") from None
 
     async def _request(
@@ -178,7 +179,7 @@ class KubernetesClient:
                 headers |= await self._authorization()
                 async with self._session.request(
                     method,
-                    self._host + path,
+                    self._host + checked_path(path),
                     params=dict(query) if query else None,
                     data=body,
                     headers=headers,
@@ -186,6 +187,7 @@ class KubernetesClient:
                     server_hostname=self._server_hostname,
                     allow_redirects=False,
                 ) as response:
+                    self._note_time(response)
                     return Reply(response.status, await response.read(), _retry_after(response))
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if isinstance(error, aiohttp.ClientConnectorError):
@@ -195,6 +197,16 @@ class KubernetesClient:
             raise KubernetesError(f"The API server did not answer {method} {path} within {left:.1f} s.") from None
         except (aiohttp.ClientError, OSError, kubernetes_config.ConfigException) as error:
             raise KubernetesError(f"The API server did not answer {method} {path}: {_kind_of(error)}.") from None
+
+    def _note_time(self, response: aiohttp.ClientResponse) -> None:
+        text = response.headers.get("Date", "")
+        if text == self._date_text:
+            return
+        try:
+            self._date = parsedate_to_datetime(text).timestamp()
+        except ValueError:
+            return
+        self._date_text, self._date_at = text, time.monotonic()
 
     async def _authorization(self) -> dict[str, str]:
         settings: Mapping[str, Any] = await self._configuration.auth_settings()

@@ -26,6 +26,7 @@ PAGE_BYTES: Final = 2**20
 FIRST_PAGE_ITEMS: Final = 8
 MAX_PAGE_ITEMS: Final = 500
 
+_NOT_FOUND: Final = 404
 _GONE: Final = 410
 _MESSAGE_LENGTH: Final = 500
 
@@ -38,11 +39,13 @@ class RefusedError(KubernetesError):
     """The API server answered with an error status.
 
     Attributes:
+        status: The HTTP status; 0 if it is not an error, but the reply is not a list.
         retry_after: Seconds that it asks to wait.
     """
 
-    def __init__(self, message: str, retry_after: int = 0) -> None:
+    def __init__(self, message: str, *, status: int = 0, retry_after: int = 0) -> None:
         super().__init__(message)
+        self.status = status
         self.retry_after = retry_after
 
 
@@ -150,8 +153,22 @@ def error_of(reply: Reply, verb: str, selection: Selection) -> KubernetesError:
     """
     if reply.status == _GONE:
         return GoneError(f"The API server no longer has the version from which to {verb} {selection}.")
+    if reply.status == _NOT_FOUND:
+        return RefusedError(_not_served(selection), status=reply.status, retry_after=reply.retry_after or 0)
     message = f"The API server answered {reply.status} to the {verb} of {selection}"
     if reply.status in {401, 403}:
         # Its own message names the user, the verb and the resource, which is what must be granted.
         message += f": {read_status(reply.body).message[:_MESSAGE_LENGTH]}"
-    return RefusedError(message + ".", reply.retry_after or 0)
+    return RefusedError(message + ".", status=reply.status, retry_after=reply.retry_after or 0)
+
+
+def _not_served(selection: Selection) -> str:
+    """Say that the API server does not know a resource: the collection of one that it knows always exists."""
+    # /api/v1/…, or /apis/GROUP/VERSION/…
+    parts = selection.path.strip("/").split("/")
+    if parts[0] == "apis" and "." in parts[1] and not parts[1].endswith(".k8s.io"):
+        return (
+            f"The CustomResourceDefinition {selection.resource}.{parts[1]} is not installed, or does not serve the "
+            f"version {parts[2]}."
+        )
+    return f"The API server does not serve {selection.path}."

@@ -9,13 +9,14 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from webhook.errors import KubernetesError, RollonceError
+from webhook.errors import RollonceError
 from webhook.kube.api import ErrorReplyError, Reply, WatchApi
 from webhook.kube.core.stream import LineTooLongError
 from webhook.kube.listing import FIRST_PAGE_ITEMS, PAGE_SECONDS, GoneError, RefusedError, Selection, error_of, pages
@@ -33,10 +34,12 @@ from webhook.runtime.backoff import Backoff
 from webhook.runtime.clock import Clock, Retry
 from webhook.runtime.log import ChangeLogger, Logger
 
-#: The API server sends a bookmark each minute; if it is silent for longer, the connection may be dead.
-SILENCE_SECONDS: Final = 90.0
-#: Watches end now and then, so that they move to API servers that came back.
-WATCH_SECONDS: Final = 300.0
+#: The API server ends a watch after this, or up to twice this. So a watch moves to API servers that came back, and a
+#: dead connection is noticed: an idle watch can be silent for as long as it lasts, since bookmarks, about one a minute,
+#: are only sent if there is a newer version.
+WATCH_SECONDS: Final = 45.0
+#: How long after the time at which the API server should have ended a watch its connection counts as dead.
+SILENCE_SECONDS: Final = 10.0
 #: The end of a watch that lasted this long is not a failure.
 _LONG_SECONDS: Final = 10.0
 
@@ -50,7 +53,8 @@ class WatchContext:
         clock: Time, sleep and jitter.
         log: Receives problems and their end.
         metrics: Counters.
-        silence: Seconds without a byte after which a connection is given up.
+        silence: Seconds without a byte after which a connection is given up, counted from the time at which the API
+            server should have ended the watch.
         watch_seconds: The API server ends a watch after this, or up to twice this.
         first_page: How many objects to request first.
         backoff: Delays between failed attempts.
@@ -120,12 +124,14 @@ class Reflector:
         self._sink = sink
         self._list_first = list_first
         self._list_slots = list_slots or asyncio.Semaphore()
-        self._changes = ChangeLogger(context.log.bind(watch=str(selection)))
+        self._changes, self._sink_changes = (ChangeLogger(context.log.bind(watch=str(selection))) for _ in range(2))
         self._behind = context.metrics.behind.labels(selection.resource)
         #: From which a watch goes on; empty if the collection must be listed first.
         self._version = ""
         #: Whether the current watch has delivered something.
         self._works = False
+        #: Whether the sink handles something now, or failed to.
+        self._in_sink = False
 
     async def run(self) -> None:
         """Follow the collection until cancelled. It can be run again, and then continues where it was."""
@@ -135,7 +141,7 @@ class Reflector:
             while True:
                 self._works = False
                 problem = await self._follow()
-                if self._works:
+                if self._works and not self._in_sink:
                     retry.succeeded()
                     if problem is None:
                         continue
@@ -146,6 +152,7 @@ class Reflector:
     async def _follow(self) -> RollonceError | None:
         """List if necessary, then watch until the watch ends; returns why, if it did not end by itself."""
         problem: RollonceError
+        self._in_sink = False
         try:
             if self._list_first and not self._version:
                 async with self._list_slots:
@@ -165,38 +172,45 @@ class Reflector:
 
     async def _list(self) -> None:
         context, version = self._context, ""
-        await self._sink.list_started()
+        with self._handling():
+            await self._sink.list_started()
         listing = pages(
             context.api, self._selection, lambda: context.clock.deadline(PAGE_SECONDS), first=context.first_page
         )
         async for items, snapshot in listing:
             version = snapshot
-            await self._sink.page(items)
+            with self._handling():
+                await self._sink.page(items)
         self._version = version
         context.metrics.lists.labels(self._selection.resource).inc()
-        await self._sink.listed()
+        with self._handling():
+            await self._sink.listed()
+        self._sink_changes.recovered("objects are handled again")
 
     async def _watch(self) -> None:
         context = self._context
+        seconds = max(1, round(context.watch_seconds * (1 + context.clock.jitter())))
         query = {
             **self._selection.query,
             "watch": "true",
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": f"{context.watch_seconds * (1 + context.clock.jitter()):.0f}",
+            "timeoutSeconds": str(seconds),
         }
         if self._version:
             query["resourceVersion"] = self._version
         stream = context.api.watch(
-            self._selection.path, query=query, accept=self._selection.accept, silence=context.silence
+            self._selection.path, query=query, accept=self._selection.accept, silence=seconds + context.silence
         )
         try:
             async with stream as lines:
-                await self._sink.opened()
-                await self._read(lines)
+                with self._handling():
+                    await self._sink.opened()
+                await self._read(lines, usual=min(seconds / 2, _LONG_SECONDS))
         except ErrorReplyError as error:
             raise error_of(error.reply, "watch", self._selection) from None
 
-    async def _read(self, lines: AsyncIterator[bytes]) -> None:
+    async def _read(self, lines: AsyncIterator[bytes], *, usual: float) -> None:
+        """Handle events until the watch ends; one that lasts longer than `usual` has worked, also without an event."""
         started = self._context.clock.monotonic()
         self._changes.recovered("watch works again")
         self._behind.dec()
@@ -205,14 +219,18 @@ class Reflector:
                 await self._handle(event_decoder.decode(line))
         finally:
             self._behind.inc()
-            self._works |= self._context.clock.monotonic() - started > _LONG_SECONDS
+            self._works |= self._context.clock.monotonic() - started > usual
 
     async def _handle(self, event: WatchEvent) -> None:
         match event.type:
             case "ADDED" | "MODIFIED":
-                self._version = (await self._sink.changed(event.object)).resource_version
+                with self._handling():
+                    self._version = (await self._sink.changed(event.object)).resource_version
+                self._sink_changes.recovered("objects are handled again")
             case "DELETED":
-                self._version = (await self._sink.deleted(event.object)).resource_version
+                with self._handling():
+                    self._version = (await self._sink.deleted(event.object)).resource_version
+                self._sink_changes.recovered("objects are handled again")
             case "BOOKMARK":
                 self._version = bookmark_version(event.object)
             case "ERROR":
@@ -221,13 +239,24 @@ class Reflector:
         self._works = True
         self._context.metrics.events.labels(self._selection.resource, event.type).inc()
 
+    @contextmanager
+    def _handling(self) -> Iterator[None]:
+        """Tell a failure of the sink, which is in this block, from one of the API server."""
+        self._in_sink = True
+        yield
+        self._in_sink = False
+
     def _report(self, problem: RollonceError) -> None:
         """Log and count a problem. A watch that worked and broke is logged only if the next attempt fails too."""
-        reason = "gone" if isinstance(problem, (GoneError, LineTooLongError)) else "broken"
-        if isinstance(problem, RefusedError):
-            reason = "refused"
-        elif not isinstance(problem, (KubernetesError, LineTooLongError)):
+        reason = "broken"
+        if isinstance(problem, (GoneError, LineTooLongError)):
+            reason = "gone"
+        elif self._in_sink:
             reason = "sink"
+        elif isinstance(problem, RefusedError):
+            reason = "refused"
         self._context.metrics.failures.labels(self._selection.resource, reason).inc()
-        if not self._works:
+        if reason == "sink":
+            self._sink_changes.failed("object could not be handled, retrying", str(problem))
+        elif self._in_sink or not self._works:
             self._changes.failed("watch failed, retrying", str(problem))

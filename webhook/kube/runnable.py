@@ -1,21 +1,10 @@
-"""The background work of a program: each runnable is independent of the others."""
+"""The work of a leader: each runnable is independent of the others."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from webhook.kube.election import Term
-
-
-class Runnable(Protocol):
-    """Work that every replica does."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the log."""
-
-    async def run(self) -> None:
-        """Work until cancelled; started again after a defect."""
 
 
 class LeaderRunnable(Protocol):
@@ -26,7 +15,7 @@ class LeaderRunnable(Protocol):
         """Its name in the log."""
 
     async def lead(self, term: Term) -> None:
-        """Work until cancelled; started again for each term, and after a defect.
+        """Work until cancelled; started again for each term, and after an expected failure.
 
         Args:
             term: Bounds what may be written: another replica leads after its end.

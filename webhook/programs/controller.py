@@ -15,18 +15,25 @@ from webhook.kube.core.lease import LeaseTiming
 from webhook.kube.election import Elector, Lead, Term
 from webhook.kube.metrics import ElectionMetrics
 from webhook.kube.runnable import LeaderRunnable
+from webhook.programs.registered import Render, start_comparing
 from webhook.runtime import options
 from webhook.runtime.background import keep_running
 
 
 @asynccontextmanager
-async def control(process: Process, features: Sequence[Feature[Any]]) -> AsyncIterator[None]:
+async def control(process: Process, features: Sequence[Feature[Any]], render: Render) -> AsyncIterator[None]:
     """Run the controllers of all features; those for the leader run on one replica at a time.
+
+    Args:
+        process: The program.
+        features: Each has its part of the controller.
+        render: Returns the webhook configurations as they should be.
 
     Raises:
         ConfigurationError: A setting cannot work here.
     """
     runnables = [runnable for feature in features for runnable in await feature.start_controller(process)]
+    start_comparing(process, render)
     elector = _elector(process)
     process.background.start("election", lambda: elector.run(_lead(process, runnables)))
     process.log.info("controlling", leader_runnables=[runnable.name for runnable in runnables])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -11,13 +11,14 @@ import click
 import msgspec
 import yaml
 from rich.console import Console
+from rich.text import Text
 
 from webhook.errors import ConfigurationError
 from webhook.runtime import parsers
 from webhook.runtime.settings import Setting, Settings
 
-#: Width of tables that are written to a pipe or a file, where each row must stay one line.
-_PIPE_WIDTH: Final = 1000
+#: Width of what is written to a pipe or a file: no line is ever that long, so nothing is wrapped or cut off.
+_PIPE_WIDTH: Final = 2**30
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -27,6 +28,22 @@ class SettingsResolver(Protocol):
 
     def resolve(self, flags: Mapping[str, str | None], *, config: Path | None) -> Settings:
         """Return the value of each setting."""
+
+    def webhook_configurations(self, settings: Settings) -> Sequence[dict[str, Any]]:
+        """Return the webhook configurations that the settings lead to.
+
+        Raises:
+            ConfigurationError: The settings do not say where the API server calls.
+        """
+
+
+def rendered_configurations(settings: Settings) -> Sequence[dict[str, Any]]:
+    """Return the webhook configurations that the settings of a command lead to; none if they do not say enough."""
+    resolver: SettingsResolver = click.get_current_context().obj
+    try:
+        return resolver.webhook_configurations(settings)
+    except ConfigurationError:
+        return ()
 
 
 def settings_options(declared: Iterable[Setting[Any]]) -> Callable[[CommandT], CommandT]:
@@ -123,8 +140,25 @@ def print_json(result: object) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for tables and coloured text; in a pipe or a file each row is one line."""
+    """Return a console for tables and coloured text; in a pipe or a file each row is one line, with full names."""
     made = Console(highlight=False, soft_wrap=True, stderr=stderr)
-    if not made.is_terminal:
-        made.width = _PIPE_WIDTH
-    return made
+    return (
+        made if made.is_terminal else _PlainConsole(highlight=False, soft_wrap=True, stderr=stderr, width=_PIPE_WIDTH)
+    )
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Return the text of a cell of a table, with line ends and other control characters written as escapes."""
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return Text(shown, style=style)
+
+
+class _PlainConsole(Console):
+    """Write lines without the blanks that would fill them up to the width of a table."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print objects as `Console.print` does."""
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        for line in captured.get().splitlines():
+            self.file.write(line.rstrip() + "\n")

@@ -7,14 +7,22 @@ Records of libraries are reduced to one line without a traceback, because their 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from typing import TextIO, TypeAlias
+import traceback
+from pathlib import Path
+from typing import Final, TextIO, TypeAlias
 
 import structlog
 
 Logger: TypeAlias = structlog.typing.FilteringBoundLogger
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+#: A conversion of a message template, such as `%s` or `%-5.2f`.
+_CONVERSION: Final = re.compile(r"%(?:\([^)]*\))?[-#0 +]*[0-9]*(?:\.[0-9]+)?[a-zA-Z%]")
+#: How many callers `origin_of` shows.
+_FRAMES: Final = 6
 
 
 class LibraryHandler(logging.Handler):
@@ -35,9 +43,13 @@ class LibraryHandler(logging.Handler):
             "library warning",
             library=record.name,
             # The template, not the formatted message: its arguments could be what a client sent.
-            problem=str(record.msg),
+            problem=_CONVERSION.sub(_placeholder, str(record.msg)),
             error=error.__name__ if error else None,
         )
+
+
+def _placeholder(conversion: re.Match[str]) -> str:
+    return "%" if conversion[0].endswith("%") else "…"
 
 
 class ChangeLogger:
@@ -123,6 +135,17 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> Logger:
     logging.root.handlers[:] = [LibraryHandler(logger)]
     logging.root.setLevel(logging.WARNING)
     return logger
+
+
+def origin_of(error: BaseException) -> str:
+    """Return where an exception was raised, and the callers, in one line and without any value."""
+    return describe_frames(traceback.extract_tb(error.__traceback__))
+
+
+def describe_frames(frames: traceback.StackSummary) -> str:
+    """Return the innermost frames of a stack in one line, the innermost first."""
+    inner = frames[-_FRAMES:][::-1]
+    return " < ".join(f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}" for frame in inner)
 
 
 def _drop_exception_texts(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

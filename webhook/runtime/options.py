@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import socket
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +15,9 @@ from webhook.runtime.settings import Setting, Settings
 #: Where a pod finds the name of its namespace.
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
-LISTEN = Setting("listen", parsers.address, ":8443", "Address of the admission server (TLS).")
+LISTEN = Setting("listen", parsers.listen_address, ":8443", "Address of the admission server (TLS).")
 HEALTH_LISTEN = Setting(
-    "health.listen", parsers.address, ":8080", "Address of /livez, /readyz and /metrics (plain HTTP)."
+    "health.listen", parsers.listen_address, ":8080", "Address of /livez, /readyz and /metrics (plain HTTP)."
 )
 DRAIN = Setting(
     "drain",
@@ -27,10 +29,11 @@ IN_FLIGHT = Setting(
     "limits.inFlight",
     parsers.integer_between(1, 100_000),
     "512",
-    "Reviews that are processed at a time; further ones are answered by 429 and sent again.",
+    "Reviews of one caller (by its address) that are processed at a time, of all callers twice as many; further ones "
+    "are answered by 429 and sent again. One webhook gets three quarters of it, one namespace half.",
 )
 KUBECONFIG = Setting(
-    "kubeconfig", parsers.text_value, "", "Path of a kubeconfig; by default the pod's ServiceAccount.", "KUBECONFIG"
+    "kubeconfig", parsers.path_text, "", "Path of a kubeconfig; by default the pod's ServiceAccount.", "KUBECONFIG"
 )
 CONTEXT = Setting("context", parsers.text_value, "", "Context of the kubeconfig; by default its current one.")
 LOG_LEVEL = Setting("log.level", parsers.one_of(*LEVELS), "info", f"Lowest level that is logged: {', '.join(LEVELS)}.")
@@ -45,9 +48,12 @@ NAMESPACE = Setting(
     "POD_NAMESPACE",
 )
 SERVICE = Setting("service", parsers.dns_label, "rollonce", "Service by which the API server calls rollonce.")
-CLUSTER_DOMAIN = Setting("clusterDomain", parsers.text_value, "cluster.local", "DNS domain of the cluster.")
+CLUSTER_DOMAIN = Setting("clusterDomain", parsers.domain, "cluster.local", "DNS domain of the cluster.")
 CONFIGURATIONS = Setting(
-    "webhooks.names", parsers.words, "rollonce", "Names of the webhook configurations, mutating and validating."
+    "webhooks.names",
+    parsers.some_object_names,
+    "rollonce",
+    "Names of the webhook configurations, mutating and validating; the first is the name under which they are printed.",
 )
 WEBHOOKS_URL = Setting(
     "webhooks.url",
@@ -55,14 +61,36 @@ WEBHOOKS_URL = Setting(
     "",
     "The URL in the webhook configurations, if they call rollonce by URL instead of the Service: https://host:port.",
 )
+WEBHOOKS_CA_FILE = Setting(
+    "webhooks.caFile",
+    parsers.optional_path,
+    "",
+    "PEM file of the CA that is printed as caBundle; by default there is none, because it is injected.",
+)
+CONTROLLER_ACCOUNT = Setting(
+    "controller.serviceAccount",
+    parsers.object_name_or_none,
+    "rollonce-controller",
+    "ServiceAccount of the controller, in the namespace of this installation. Its own writes are not sent to the "
+    "webhooks; if this is empty, they are.",
+)
 LEASE = Setting(
-    "controller.lease", parsers.text_value, "rollonce-controller", "Lease by which the controllers elect a leader."
+    "controller.lease", parsers.object_name, "rollonce-controller", "Lease by which the controllers elect a leader."
 )
 
 LOGGING: Final = (LOG_LEVEL, LOG_FORMAT)
 KUBERNETES: Final = (KUBECONFIG, CONTEXT)
 #: What identifies an installation: the namespace, the Service, and the webhook configurations.
 INSTALLATION: Final[tuple[Setting[Any], ...]] = (NAMESPACE, SERVICE, CLUSTER_DOMAIN, CONFIGURATIONS, WEBHOOKS_URL)
+#: What the webhook configurations are rendered from, beside the settings that features add.
+REGISTRATION: Final[tuple[Setting[Any], ...]] = (
+    NAMESPACE,
+    SERVICE,
+    CONFIGURATIONS,
+    WEBHOOKS_URL,
+    WEBHOOKS_CA_FILE,
+    CONTROLLER_ACCOUNT,
+)
 SERVER: Final[tuple[Setting[Any], ...]] = (
     LISTEN,
     HEALTH_LISTEN,
@@ -70,9 +98,17 @@ SERVER: Final[tuple[Setting[Any], ...]] = (
     IN_FLIGHT,
     *KUBERNETES,
     *INSTALLATION,
+    CONTROLLER_ACCOUNT,
     *LOGGING,
 )
-CONTROLLER: Final[tuple[Setting[Any], ...]] = (HEALTH_LISTEN, *KUBERNETES, *INSTALLATION, LEASE, *LOGGING)
+CONTROLLER: Final[tuple[Setting[Any], ...]] = (
+    HEALTH_LISTEN,
+    *KUBERNETES,
+    *INSTALLATION,
+    CONTROLLER_ACCOUNT,
+    LEASE,
+    *LOGGING,
+)
 
 
 def own_namespace(settings: Settings, *, file: Path = NAMESPACE_FILE) -> str:
@@ -95,16 +131,21 @@ def own_namespace(settings: Settings, *, file: Path = NAMESPACE_FILE) -> str:
         ) from None
 
 
-def required_path(settings: Settings, setting: Setting[Path | None]) -> Path:
-    """Return the path in a setting.
+def repair_command(settings: Settings, *, file: Path = NAMESPACE_FILE) -> str:
+    """Return the shell command that applies the webhook configurations that the settings lead to.
 
-    Raises:
-        ConfigurationError: None is given.
+    In a pod the command runs in that pod, so that it has the same release and the same settings.
+
+    Args:
+        settings: The settings.
+        file: Where a pod finds its namespace.
     """
-    path = settings[setting]
-    if path is None:
-        raise ConfigurationError(f"{setting.flag} is required: {setting.help}")
-    return path
+    command = ["rollonce", "webhooks", *settings.arguments(REGISTRATION)]
+    if settings.file:
+        command.append(f"--config={settings.file}")
+    if file.exists():
+        command = ["kubectl", "exec", "-n", own_namespace(settings, file=file), socket.gethostname(), "--", *command]
+    return f"{shlex.join(command)} | kubectl apply -f -"
 
 
 def required_file(settings: Settings, setting: Setting[Path | None]) -> bytes:
@@ -113,7 +154,9 @@ def required_file(settings: Settings, setting: Setting[Path | None]) -> bytes:
     Raises:
         ConfigurationError: None is given, or it cannot be read.
     """
-    path = required_path(settings, setting)
+    path = settings[setting]
+    if path is None:
+        raise ConfigurationError(f"{settings.source(setting)}: {setting.flag} is required: {setting.help}")
     try:
         return path.read_bytes()
     except OSError as error:

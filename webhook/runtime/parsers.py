@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ E = TypeVar("E", bound=Enum)
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_DATA_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_PATH_END: Final = "\0"
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
@@ -40,6 +43,18 @@ def address(text: str) -> Address:
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("write an IPv6 address in brackets, such as [::1]:8443")
     return Address(host.strip("[]"), int(port))
+
+
+def listen_address(text: str) -> Address:
+    """Parse the address to listen on: as `address`, with an IP address or `localhost` as host, or none."""
+    parsed = address(text)
+    if parsed.host == "localhost":
+        return Address("127.0.0.1", parsed.port)
+    try:
+        ip_address(parsed.host or "::")
+    except ValueError:
+        raise ValueError("give an IP address and a port, such as 0.0.0.0:8443, [::1]:8443 or :8443") from None
+    return parsed
 
 
 def duration_seconds(text: str) -> float:
@@ -151,9 +166,44 @@ def object_names(text: str) -> tuple[str, ...]:
 
 def object_name(text: str) -> str:
     """Parse the name of an object (an RFC 1123 subdomain)."""
-    if len(text) > 253 or not _SUBDOMAIN.fullmatch(text):
+    if not _is_object_name(text):
         raise ValueError(f"{text!r} is not a name that an object can have (lower case letters, digits, '-', '.')")
     return text
+
+
+def _is_object_name(text: str) -> bool:
+    return len(text) <= 253 and _SUBDOMAIN.fullmatch(text) is not None
+
+
+def object_name_or_none(text: str) -> str:
+    """Parse the name of an object or an empty text."""
+    return object_name(text) if text else ""
+
+
+def some_object_names(text: str) -> tuple[str, ...]:
+    """Parse a comma-separated list of at least one name of an object."""
+    if not (names := object_names(text)):
+        raise ValueError("give at least one name")
+    return names
+
+
+def domain(text: str) -> str:
+    """Parse a DNS domain such as `cluster.local`; a dot at its end is allowed."""
+    name = text.removesuffix(".")
+    if len(name) > 253 or not _SUBDOMAIN.fullmatch(name) or not all(map(_DNS_LABEL.fullmatch, name.split("."))):
+        raise ValueError(f"{text!r} is not a DNS name")
+    return text
+
+
+def host_names(text: str) -> tuple[str, ...]:
+    """Parse a comma-separated list of DNS names and IP addresses."""
+    names = words(text)
+    for name in names:
+        try:
+            ip_address(name)
+        except ValueError:
+            domain(name)
+    return names
 
 
 def dns_label(text: str) -> str:
@@ -170,15 +220,35 @@ def dns_label_or_none(text: str) -> str:
 
 def https_url(text: str) -> str:
     """Parse `https://host:port` without a path, or an empty text."""
+    allowed = "give https://host:port, without a path"
     try:
         parts = urlsplit(text)
+        port = parts.port
     except ValueError:
-        raise ValueError("give https://host:port, without a path") from None
-    if text and (parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query):
-        raise ValueError("give https://host:port, without a path")
+        raise ValueError(allowed) from None
+    rest = (parts.path.strip("/"), parts.query, parts.fragment, parts.username, parts.password)
+    if text and (parts.scheme != "https" or not parts.hostname or port == 0 or any(rest)):
+        raise ValueError(allowed)
+    if re.search(r"[\s\0#?]", text):
+        raise ValueError(allowed)
     return text.rstrip("/")
+
+
+def secret_entry(text: str) -> str:
+    """Parse `NAME/KEY` of a Secret, or an empty text."""
+    name, _, key = text.partition("/")
+    if text and not (_is_object_name(name) and _DATA_KEY.fullmatch(key)):
+        raise ValueError("give NAME/KEY: the name of a Secret and a key of its data")
+    return text
+
+
+def path_text(text: str) -> str:
+    """Parse a path, or several as in PATH, or an empty text."""
+    if _PATH_END in text:
+        raise ValueError("a path cannot contain a zero byte")
+    return text
 
 
 def optional_path(text: str) -> Path | None:
     """Parse a path; an empty text gives None."""
-    return Path(text) if text else None
+    return Path(path_text(text)) if text else None

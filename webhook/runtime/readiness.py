@@ -1,7 +1,7 @@
 """Readiness as a set of conditions: the program is ready once each of them has been met once.
 
 A condition that was met stays met: an outage of Redis or of the API server must not take every replica out of the
-Service at the same time.
+Service at the same time. Only what cannot be wrong with all replicas at once makes one unready later.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self._waiting: dict[str, str] = {}
+        self._own_faults: list[Callable[[], str]] = []
         self._draining = False
 
     def wait_for(self, name: str) -> ReadinessHandle:
@@ -28,6 +29,14 @@ class Readiness:
         self._waiting[name] = "not seen yet"
         return ReadinessHandle(self, name)
 
+    def watch_for(self, fault: Callable[[], str]) -> None:
+        """Be unready whenever this replica has a fault that others do not have.
+
+        Args:
+            fault: Returns what is wrong, or an empty string.
+        """
+        self._own_faults.append(fault)
+
     def start_draining(self) -> None:
         """Be unready from now on."""
         self._draining = True
@@ -35,12 +44,17 @@ class Readiness:
     @property
     def ready(self) -> bool:
         """Whether the program should receive new connections."""
-        return not self._waiting and not self._draining
+        return not self.reasons()
 
     def reasons(self) -> tuple[str, ...]:
         """Return why the program is not ready; empty when it is."""
         draining = ("draining: this replica is about to stop",) if self._draining else ()
-        return draining + tuple(f"{name}: {state}" for name, state in self._waiting.items())
+        waiting = tuple(f"{name}: {state}" for name, state in self._waiting.items())
+        return draining + waiting + tuple(filter(None, (fault() for fault in self._own_faults)))
+
+    def waits_for(self, name: str) -> bool:
+        """Return whether a condition has not been met yet."""
+        return name in self._waiting
 
     def note(self, name: str, state: str) -> None:
         """Describe the state of a condition; does nothing once it was met."""
@@ -63,6 +77,11 @@ class ReadinessHandle:
     def __init__(self, readiness: Readiness, name: str) -> None:
         self._readiness = readiness
         self._name = name
+
+    @property
+    def released(self) -> bool:
+        """Whether the condition was met."""
+        return not self._readiness.waits_for(self._name)
 
     def release(self) -> None:
         """Mark the condition as met, for good."""

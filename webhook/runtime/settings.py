@@ -11,15 +11,18 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import yaml
 
 from webhook.errors import ConfigurationError
 
 T = TypeVar("T")
+
+_MAX_DEPTH: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,30 @@ class Setting(Generic[T]):
         return (derived, self.environment) if self.environment else (derived,)
 
 
+class _Place(Enum):
+    """Where a value was found."""
+
+    FLAG = "flag"
+    ENVIRONMENT = "environment"
+    FILE = "file"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The text of a value.
+
+    Attributes:
+        text: The text.
+        place: Where it was found.
+        source: The same for messages.
+    """
+
+    text: str = field(repr=False)
+    place: _Place
+    source: str
+
+
 class Settings:
     """The values of settings, each with its source.
 
@@ -90,15 +117,15 @@ class Settings:
         flat = dict(_flatten(file or {}, structured=frozenset(structured)))
         _refuse_unknown(flat, {setting.name for setting in settings}, file_name)
         self._values: dict[str, Any] = {}
-        self._sources: dict[str, str] = {}
+        self._found: dict[str, _Found] = {}
         for setting in settings:
-            text, source = _find(setting, flags=flags, environ=environ, flat=flat, file_name=file_name)
+            found = _find(setting, flags=flags, environ=environ, flat=flat, file_name=file_name)
             try:
-                self._values[setting.name] = setting.parse(text)
+                self._values[setting.name] = setting.parse(found.text)
             except ValueError as error:
-                shown = "the value" if setting.secret else repr(text)
-                raise ConfigurationError(f"{source}: {shown} is not a valid {setting.name}: {error}") from None
-            self._sources[setting.name] = source
+                shown = "the value" if setting.secret else repr(found.text)
+                raise ConfigurationError(f"{found.source}: {shown} is not a valid {setting.name}: {error}") from None
+            self._found[setting.name] = found
 
     def __getitem__(self, setting: Setting[T]) -> T:
         value: T = self._values[setting.name]
@@ -110,8 +137,21 @@ class Settings:
         return self._file
 
     def source(self, setting: Setting[Any]) -> str:
-        """Return the source of a value, such as `flag --redis-url` or `default`."""
-        return self._sources[setting.name]
+        """Return the source of a value, such as `flag --redis-url` or `default of --redis-url`."""
+        return self._found[setting.name].source
+
+    def arguments(self, settings: Iterable[Setting[Any]]) -> tuple[str, ...]:
+        """Return the command line arguments that give another command the values that are not in the file."""
+        found = ((setting.flag, self._found[setting.name]) for setting in settings)
+        return tuple(f"{flag}={one.text}" for flag, one in found if one.place in {_Place.FLAG, _Place.ENVIRONMENT})
+
+    def sources(self, *settings: Setting[Any]) -> str:
+        """Return the sources of values that contradict each other, for the beginning of a message.
+
+        Defaults are left out if another value was given: that one is to be changed.
+        """
+        given = [one for one in settings if self._found[one.name].place is not _Place.DEFAULT]
+        return ", ".join(map(self.source, given or settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +199,8 @@ def read_file(path: Path) -> Mapping[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"Cannot read the settings file {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # The parser raises ValueError for what looks like a date and is none, and for bytes that are no text.
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigurationError(f"The settings file {path} is not YAML{where}.") from None
@@ -176,6 +217,9 @@ def _kebab(name: str) -> str:
 
 
 def _flatten(tree: Mapping[str, Any], *, structured: frozenset[str], prefix: str = "") -> Iterable[tuple[str, str]]:
+    if prefix.count(".") > _MAX_DEPTH:
+        # An alias of YAML can make a map contain itself.
+        raise ConfigurationError(f"The settings file has more than {_MAX_DEPTH} levels.")
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if name in structured:
@@ -205,12 +249,12 @@ def _find(
     environ: Mapping[str, str],
     flat: Mapping[str, str],
     file_name: str,
-) -> tuple[str, str]:
+) -> _Found:
     if (given := flags.get(setting.parameter)) is not None:
-        return given, f"flag {setting.flag}"
+        return _Found(given, _Place.FLAG, f"flag {setting.flag}")
     for variable in setting.variables:
         if variable in environ:
-            return environ[variable], f"environment variable {variable}"
+            return _Found(environ[variable], _Place.ENVIRONMENT, f"environment variable {variable}")
     if setting.name in flat:
-        return flat[setting.name], f"file {file_name}, {setting.name}"
-    return setting.default, "default"
+        return _Found(flat[setting.name], _Place.FILE, f"file {file_name}, {setting.name}")
+    return _Found(setting.default, _Place.DEFAULT, f"default of {setting.flag}")

@@ -89,15 +89,24 @@ class CertificatesAdmin:
         if stored and state is None:
             problem = str(stored.problem or "there is no CA yet; is a server or a controller running?")
         now = self._clock.now()
+        replicas = await replicas_of(
+            await self._addresses(), configurations, state, server_name=self._source.server_name, now=now
+        )
         return Report(
             secret=f"{self._source.namespace}/{self._source.secret}" if self._managed else "",
             problem=problem,
-            authorities=authorities_of(state) if state else (),
-            replicas=await replicas_of(
-                await self._addresses(), configurations, state, server_name=self._source.server_name, now=now
-            ),
+            authorities=authorities_of(state, now=now) if state else (),
+            replicas=replicas or self._without_replicas(),
             webhooks=webhooks_of(configurations, state.bundle if state else None, now=now),
         )
+
+    def _without_replicas(self) -> tuple[ReplicaReport, ...]:
+        """Return what to report if no replica is known: a Service without one, unless webhooks are called by URL."""
+        target = self._source.target
+        if target.url_prefix:
+            return ()
+        service = f"Service {target.namespace}/{target.service}"
+        return (ReplicaReport(service, problem="no server is behind it, so each call fails"),)
 
     async def rotate_leaves(self, say: Say, *, seconds: float) -> None:
         """Have every replica replace its leaf, and wait for the replicas that can be called.

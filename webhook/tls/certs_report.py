@@ -26,6 +26,7 @@ class AuthorityReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="c
         expires: The end of its validity.
         trusted_until: When a previous CA is dropped, if that is known already.
         confirmed_at: When every webhook was seen to trust a next CA.
+        problem: Why a CA that signs or will sign is of no use.
     """
 
     place: str
@@ -33,6 +34,7 @@ class AuthorityReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="c
     expires: datetime
     trusted_until: datetime | None = None
     confirmed_at: datetime | None = None
+    problem: str = ""
 
 
 class ReplicaReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -78,6 +80,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
         authorities: The CAs in it.
         replicas: The replicas that were called.
         webhooks: The webhooks of this installation, in all configurations.
+        differences: How the webhook configurations differ from those of the settings.
+        repair: The command that applies those of the settings, if there are differences.
     """
 
     secret: str
@@ -85,23 +89,35 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     authorities: tuple[AuthorityReport, ...]
     replicas: tuple[ReplicaReport, ...]
     webhooks: tuple[WebhookReport, ...]
+    differences: tuple[str, ...] = ()
+    repair: str = ""
 
     @property
     def healthy(self) -> bool:
         """Whether there is no problem."""
-        parts: tuple[ReplicaReport | WebhookReport, ...] = (*self.replicas, *self.webhooks)
-        return not self.problem and not any(part.problem for part in parts)
+        parts: tuple[AuthorityReport | ReplicaReport | WebhookReport, ...] = (
+            *self.authorities,
+            *self.replicas,
+            *self.webhooks,
+        )
+        return not self.problem and not self.differences and not any(part.problem for part in parts)
 
 
-def authorities_of(state: CaState) -> tuple[AuthorityReport, ...]:
-    """Return the CAs of a state: current, next, previous."""
+def authorities_of(state: CaState, *, now: datetime) -> tuple[AuthorityReport, ...]:
+    """Return the CAs of a state: current, next, previous.
+
+    Args:
+        state: The content of the CA Secret.
+        now: The time, with a time zone.
+    """
     found = []
     if state.current:
-        found.append(_authority("current", state.current.certificate))
+        found.append(_authority("current", state.current.certificate, now))
     if state.next:
         staged = state.next
-        found.append(_authority("next", staged.authority.certificate, confirmed_at=staged.confirmed_at))
-    found += [_authority("previous", r.certificate, trusted_until=r.drop_after) for r in state.previous]
+        found.append(_authority("next", staged.authority.certificate, now, confirmed_at=staged.confirmed_at))
+    # A previous CA may have expired: it only has to be trusted as long as its leaves are valid.
+    found += [_authority("previous", r.certificate, None, trusted_until=r.drop_after) for r in state.previous]
     return tuple(found)
 
 
@@ -167,12 +183,19 @@ async def replicas_of(
 def _authority(
     place: str,
     certificate: x509.Certificate,
+    now: datetime | None,
     *,
     trusted_until: datetime | None = None,
     confirmed_at: datetime | None = None,
 ) -> AuthorityReport:
+    ended = now is not None and certificate.not_valid_after_utc <= now
     return AuthorityReport(
-        place, fingerprint(certificate), certificate.not_valid_after_utc, trusted_until, confirmed_at
+        place,
+        fingerprint(certificate),
+        certificate.not_valid_after_utc,
+        trusted_until,
+        confirmed_at,
+        problem="it has expired; is a controller running?" if ended else "",
     )
 
 

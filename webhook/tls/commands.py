@@ -8,16 +8,19 @@ from datetime import datetime
 from typing import TypeVar
 
 import click
+import msgspec
 from rich.markup import escape
 from rich.tree import Tree
 
 from webhook.errors import ConfigurationError
 from webhook.kube.client import KubernetesClient, load_configuration
+from webhook.kube.registrations import registered_differences
 from webhook.runtime import options
 from webhook.runtime.clock import Clock
-from webhook.runtime.command_line import console, print_json, settings_options
+from webhook.runtime.command_line import console, print_json, rendered_configurations, settings_options
 from webhook.runtime.parsers import address, duration_seconds
 from webhook.runtime.settings import Settings
+from webhook.tls.api_adapter import CALL_SECONDS
 from webhook.tls.certs_admin import CertificatesAdmin
 from webhook.tls.certs_report import Report
 from webhook.tls.settings import CERTIFICATE
@@ -50,7 +53,15 @@ def status(output: str, replicas: tuple[str, ...], settings: Settings) -> int:
     Ends with exit code 1 if something is wrong.
     """
     clock = Clock()
-    report = _run(lambda admin: admin.report(), settings, replicas, clock)
+    rendered, names = rendered_configurations(settings), settings[options.CONFIGURATIONS]
+
+    async def ask(admin: CertificatesAdmin, api: KubernetesClient) -> Report:
+        report = await admin.report()
+        found = await registered_differences(api, rendered, names, clock.deadline(CALL_SECONDS))
+        repair = options.repair_command(settings) if found else ""
+        return msgspec.structs.replace(report, differences=tuple(map(str, found)), repair=repair)
+
+    report = _run(ask, settings, replicas, clock)
     if output == "json":
         print_json(report)
     else:
@@ -73,7 +84,7 @@ def rotate(ca: bool, timeout: str, replicas: tuple[str, ...], settings: Settings
         raise ConfigurationError("Certificates are provided here, so rollonce does not rotate them.")
     output = console(stderr=True)
 
-    async def follow(admin: CertificatesAdmin) -> None:
+    async def follow(admin: CertificatesAdmin, _: KubernetesClient) -> None:
         with output.status("Starting") as spinner:
 
             def say(text: str) -> None:
@@ -97,7 +108,8 @@ def tree(report: Report, *, now: datetime) -> Tree:
             notes.append(_end("trusted until", authority.trusted_until, now))
         if authority.place == "next":
             notes.append("trusted by all webhooks" if authority.confirmed_at else "being published")
-        root.add(f"[bold]{authority.place}[/] CA {authority.fingerprint[:12]}, {', '.join(notes)}")
+        shown = f"[bold]{authority.place}[/] CA {authority.fingerprint[:12]}, {', '.join(notes)}"
+        root.add(shown + _problem(authority.problem))
     served = root.add("served")
     for replica in report.replicas:
         shown = f"{replica.fingerprint[:12]} of {_authority_name(replica.issuer, names)}, " if replica.expires else ""
@@ -111,11 +123,19 @@ def tree(report: Report, *, now: datetime) -> Tree:
         published.add(f"{escape(webhook.name)}: {trusts}{_problem(webhook.problem)}")
     if not report.webhooks:
         published.add("no webhook of rollonce is registered")
+    if report.differences:
+        registered = root.add("[red]registered otherwise than the settings say[/]")
+        for difference in report.differences:
+            registered.add(escape(difference))
+        registered.add(f"apply what they say by: {escape(report.repair)}")
     return root
 
 
 def _run(
-    work: Callable[[CertificatesAdmin], Awaitable[T]], settings: Settings, replicas: tuple[str, ...], clock: Clock
+    work: Callable[[CertificatesAdmin, KubernetesClient], Awaitable[T]],
+    settings: Settings,
+    replicas: tuple[str, ...],
+    clock: Clock,
 ) -> T:
     """Connect to the API server, work, and disconnect."""
     addresses = [_address(text) for text in replicas]
@@ -131,7 +151,7 @@ def _run(
                 clock=clock,
                 replicas=addresses or None,
             )
-            return await work(admin)
+            return await work(admin, client)
         finally:
             await client.close()
 

@@ -72,10 +72,7 @@ async def start_serving_certificate(process: Process) -> ServingCertificate:
         ConfigurationError: A setting of TLS or certificates cannot work, or a required file cannot be used.
     """
     settings = process.settings
-    try:
-        tls = ServerTls(_tls_options(settings, process.clock.now()))
-    except CertificateError as error:
-        raise ConfigurationError(f"{settings.source(TLS_CLIENT_CA)}: {error}.") from None
+    tls = new_tls(settings, process.clock.now())
     source = certificate_source(settings)
     metrics = ServingMetrics(process.registry, process.clock)
     holder = CertificateHolder(tls, metrics, process.log)
@@ -90,6 +87,18 @@ async def start_serving_certificate(process: Process) -> ServingCertificate:
     port = TlsPort(tls.context, frozenset(client_names))
     server_name = _OWN_NAME if isinstance(source, ProvidedFiles) else source.server_name
     return ServingCertificate(port, holder, keeper, server_name)
+
+
+def new_tls(settings: Settings, now: datetime) -> ServerTls:
+    """Return the TLS side of the server, without a certificate yet.
+
+    Raises:
+        ConfigurationError: A setting of TLS cannot work.
+    """
+    try:
+        return ServerTls(_tls_options(settings, now))
+    except CertificateError as error:
+        raise ConfigurationError(f"{settings.source(TLS_CLIENT_CA)}: {error}.") from None
 
 
 def _wait_for(process: Process, name: str, check: Callable[[], Awaitable[str]]) -> None:

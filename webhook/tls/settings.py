@@ -39,14 +39,14 @@ TLS_CERTIFICATE = Setting(
 )
 TLS_KEY = Setting("tls.key", parsers.optional_path, "", "PEM file of the serving certificate's private key.")
 TLS_SECRET = Setting(
-    "tls.secret", parsers.text_value, "rollonce-tls", "In mode secret: the Secret with tls.crt and tls.key."
+    "tls.secret", parsers.object_name, "rollonce-tls", "In mode secret: the Secret with tls.crt and tls.key."
 )
 TLS_CA_SECRET = Setting(
-    "tls.caSecret", parsers.text_value, "rollonce-ca", "In mode self-managed: the Secret of the CA."
+    "tls.caSecret", parsers.object_name, "rollonce-ca", "In mode self-managed: the Secret of the CA."
 )
 TLS_EXTRA_NAMES = Setting(
     "tls.extraNames",
-    parsers.words,
+    parsers.host_names,
     "",
     "In mode self-managed: further DNS names and IP addresses in the serving certificate.",
 )

@@ -8,13 +8,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from certs.errors import CertificateError
+from certs.errors import CertificateError, SettingsError
 from certs.injector import Target
 from certs.names import Address, ServingNames
 from certs.rotation_plan import RotationSettings
 from webhook.errors import ConfigurationError
-from webhook.runtime.options import CLUSTER_DOMAIN, CONFIGURATIONS, SERVICE, WEBHOOKS_URL, own_namespace, required_path
-from webhook.runtime.settings import Settings
+from webhook.runtime.options import CLUSTER_DOMAIN, CONFIGURATIONS, SERVICE, WEBHOOKS_URL, own_namespace
+from webhook.runtime.settings import Setting, Settings
 from webhook.tls.settings import (
     TLS_CA_LIFETIME,
     TLS_CA_SECRET,
@@ -94,10 +94,10 @@ def certificate_source(settings: Settings) -> CertificateSource:
     """
     mode = _mode(settings)
     if mode is TlsMode.FILES:
-        return ProvidedFiles(required_path(settings, TLS_CERTIFICATE), required_path(settings, TLS_KEY))
-    if settings[TLS_CERTIFICATE] or settings[TLS_KEY]:
+        return ProvidedFiles(_required(settings, TLS_CERTIFICATE), _required(settings, TLS_KEY))
+    if given := [setting for setting in (TLS_CERTIFICATE, TLS_KEY) if settings[setting]]:
         raise ConfigurationError(
-            f"{settings.source(TLS_MODE)}: in mode {mode.value} no certificate files are read; leave out "
+            f"{settings.sources(TLS_MODE, *given)}: in mode {mode.value} no certificate files are read; leave out "
             f"{TLS_CERTIFICATE.flag} and {TLS_KEY.flag}, or choose mode files."
         )
     return self_managed_source(settings) if mode is TlsMode.SELF_MANAGED else _provided_secret(settings)
@@ -123,8 +123,9 @@ def self_managed_source(settings: Settings) -> SelfManaged:
             settle=timedelta(seconds=settings[TLS_SETTLE]),
             margin=timedelta(seconds=settings[TLS_MARGIN]),
         )
-    except CertificateError as error:
-        raise ConfigurationError(f"The certificates' settings cannot work: {error}.") from None
+    except SettingsError as error:
+        given = settings.sources(TLS_CA_LIFETIME, TLS_LEAF_LIFETIME, TLS_SETTLE, TLS_MARGIN)
+        raise ConfigurationError(f"{given}: the lifetimes of certificates cannot work together: {error}.") from None
     target = Target(
         namespace,
         settings[SERVICE],
@@ -143,27 +144,41 @@ def _mode(settings: Settings) -> TlsMode:
     return TlsMode.FILES if settings[TLS_CERTIFICATE] or settings[TLS_KEY] else TlsMode.SELF_MANAGED
 
 
+def _required(settings: Settings, setting: Setting[Path | None]) -> Path:
+    path = settings[setting]
+    if path is None:
+        given = settings.sources(TLS_MODE, TLS_CERTIFICATE, TLS_KEY)
+        raise ConfigurationError(f"{given}: with certificate files, {setting.flag} is required: {setting.help}")
+    return path
+
+
 def _provided_secret(settings: Settings) -> ProvidedSecret:
     namespace = own_namespace(settings)
-    try:
-        names = _names(settings, namespace)
-    except CertificateError as error:
-        raise ConfigurationError(f"The certificate's names cannot work: {error}.") from None
-    return ProvidedSecret(namespace, settings[TLS_SECRET], names.api_server_name)
+    return ProvidedSecret(namespace, settings[TLS_SECRET], _names(settings, namespace).api_server_name)
 
 
 def _names(settings: Settings, namespace: str) -> ServingNames:
+    """Return the names of serving certificates; the host of the URL by which webhooks are called is one of them.
+
+    Raises:
+        ConfigurationError: No certificate can have one of them.
+    """
+    url = urlsplit(settings[WEBHOOKS_URL]).hostname
     hosts: list[str] = []
     addresses: list[Address] = []
-    for name in settings[TLS_EXTRA_NAMES]:
+    for name in dict.fromkeys((*settings[TLS_EXTRA_NAMES], *((url,) if url else ()))):
         try:
             addresses.append(ip_address(name))
         except ValueError:
             hosts.append(name)
-    return ServingNames(
-        settings[SERVICE],
-        namespace,
-        cluster_domain=settings[CLUSTER_DOMAIN],
-        hosts=tuple(hosts),
-        addresses=tuple(addresses),
-    )
+    try:
+        return ServingNames(
+            settings[SERVICE],
+            namespace,
+            cluster_domain=settings[CLUSTER_DOMAIN],
+            hosts=tuple(hosts),
+            addresses=tuple(addresses),
+        )
+    except CertificateError as error:
+        given = settings.sources(SERVICE, CLUSTER_DOMAIN, TLS_EXTRA_NAMES, WEBHOOKS_URL)
+        raise ConfigurationError(f"{given}: no certificate can be made for these names: {error}.") from None

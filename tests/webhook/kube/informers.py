@@ -55,8 +55,8 @@ async def watching(
     selection: Selection,
     object_type: type[T],
     *,
-    silence: float = 90.0,
-    watch_seconds: float = 300.0,
+    silence: float = 10.0,
+    watch_seconds: float = 45.0,
     first_page: int = 25,
 ) -> AsyncIterator[Watched[T]]:
     """Run an informer until the end of the block; the block starts when the first list is complete."""
@@ -74,8 +74,8 @@ async def following(
     selection: Selection,
     object_type: type[T],
     *,
-    silence: float = 90.0,
-    watch_seconds: float = 300.0,
+    silence: float = 10.0,
+    watch_seconds: float = 45.0,
     first_page: int = 25,
 ) -> AsyncIterator[Watched[T]]:
     """Run an informer until the end of the block, without waiting for the first list."""

@@ -243,7 +243,8 @@ async def test_a_silent_connection_is_replaced(
     """Changes made while the network was frozen are reported afterwards, without a new list."""
     through = await connect(network.kubeconfig)
     await apply(plane, namespace, configmap("leaving"))
-    async with watching(through, partial(configmaps(namespace)), PartialObject, silence=1.0) as watched:
+    selection = partial(configmaps(namespace))
+    async with watching(through, selection, PartialObject, silence=1.0, watch_seconds=1.0) as watched:
         await eventually(lambda: watched.metric("rollonce_watch_behind", resource="configmaps") == 0)
         network.process.freeze()
         await apply(plane, namespace, configmap("meanwhile"))

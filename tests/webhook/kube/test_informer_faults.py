@@ -147,7 +147,7 @@ async def test_a_list_that_expires_between_pages_is_repeated(fragile: ControlPla
 
 async def test_a_frozen_api_server_causes_no_new_list(fragile: ControlPlane, api: KubernetesClient) -> None:
     """A silent watch ends, and when the API server continues, the next watch starts from the last version."""
-    async with watching(api, partial(configmaps(NAMESPACE)), PartialObject, silence=1.0) as watched:
+    async with watching(api, partial(configmaps(NAMESPACE)), PartialObject, silence=1.0, watch_seconds=1.0) as watched:
         await eventually(lambda: watched.metric("rollonce_watch_behind", resource="configmaps") == 0)
         fragile.freeze("apiserver")
         await eventually(lambda: watched.metric("rollonce_watch_behind", resource="configmaps") == 1)

@@ -33,15 +33,18 @@ def test_events_below_the_level_are_not_written() -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_messages_of_libraries_are_logged_without_arguments(log_format: str) -> None:
-    """Arguments of a library's message and texts of its exceptions can be data of a client; they are not logged."""
+    """Arguments of a library's message and texts of its exceptions can be data of a client; they are not logged.
+
+    In their place is an ellipsis.
+    """
     stream = io.StringIO()
     log.configure("info", log_format, stream)
     try:
         int("hush")
     except ValueError:
-        logging.getLogger("some.library").exception("Cannot read %s", "hush")
+        logging.getLogger("some.library").exception("Cannot read %s of %-5.2f%%", "hush", 1.5)
     assert "some.library" in stream.getvalue()
-    assert "Cannot read %s" in stream.getvalue()
+    assert "Cannot read … of …%" in stream.getvalue()
     assert "ValueError" in stream.getvalue()
     assert "hush" not in stream.getvalue()
 

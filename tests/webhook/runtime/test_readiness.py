@@ -23,6 +23,17 @@ def test_a_program_is_ready_when_every_condition_was_met() -> None:
     assert readiness.reasons() == ("draining: this replica is about to stop",)
 
 
+def test_a_fault_of_this_replica_makes_it_unready_while_it_lasts() -> None:
+    """What other replicas do not have is a reason for as long as it is there."""
+    readiness, faults = Readiness(), [""]
+    readiness.watch_for(lambda: faults[0])
+    assert readiness.ready
+    faults[0] = "Redis: cut off"
+    assert (readiness.ready, readiness.reasons()) == (False, ("Redis: cut off",))
+    faults[0] = ""
+    assert readiness.ready
+
+
 async def test_a_handle_is_released_when_its_check_passes() -> None:
     """Each problem is shown, whether it is returned or raised, and the check is repeated after a delay."""
     readiness, shown = Readiness(), list[str]()

@@ -51,7 +51,7 @@ def test_a_flag_overrides_environment_and_file_and_default() -> None:
     assert (resolved[PORT], resolved.source(PORT)) == (2, "environment variable OLD_PORT")
     resolved = resolve(file=file)
     assert (resolved[PORT], resolved.source(PORT)) == (4, "file s.yaml, server.listenPort")
-    assert (resolve()[PORT], resolve().source(PORT)) == (5, "default")
+    assert (resolve()[PORT], resolve().source(PORT)) == (5, "default of --server-listen-port")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,10 @@ class Fake:
         self.calls: list[tuple[str, str, bytes | None, str]] = []
         self.seconds = 0.0
 
+    def server_time(self) -> float:
+        """Return an unknown time."""
+        return 0.0
+
     async def get(
         self, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None, accept: str = "application/json"
     ) -> Reply:

@@ -11,7 +11,7 @@ from rich.console import Console
 from certs.bundle import Bundle, bundle_of
 from certs.ca_state import CaState, Retired, Staged
 from certs.injector import Kind, PublishedConfiguration, PublishedWebhook
-from tests.certs.samples import NOW, authority
+from tests.certs.samples import DAY, NOW, authority
 from tests.webhook.test_cli import rollonce
 from webhook.tls.certs_report import (
     AuthorityReport,
@@ -35,7 +35,7 @@ def test_each_ca_is_shown_with_its_place() -> None:
     """Current, next and previous, with the times that are known."""
     current, following, previous = authority(), authority(), authority()
     state = CaState(current, Staged(following, NOW), (Retired(previous.certificate, NOW + timedelta(hours=1)),))
-    shown = authorities_of(state)
+    shown = authorities_of(state, now=NOW)
     assert [ca.place for ca in shown] == ["current", "next", "previous"]
     assert [ca.fingerprint for ca in shown] == [current.identity, following.identity, previous.identity]
     text = drawn(Report("ops/rollonce-ca", "", shown, (), ()))
@@ -82,12 +82,24 @@ def test_a_report_is_healthy_if_there_is_no_problem() -> None:
     assert "10.0.0.1:8443 abababababab of current CA cdcdcdcdcdcd, ends" in text
     assert "(in 20 hours)" in text
     assert "(in 300 days)" in text
-    for wrong in (
-        Report("ops/rollonce-ca", "there is no CA", (), (), ()),
-        Report("ops/rollonce-ca", "", (ca,), (fine, bad), (hook,)),
+    ended = AuthorityReport("current", "cd" * 32, NOW, problem="it has expired")
+    for wrong, shown in (
+        (Report("ops/rollonce-ca", "there is no CA", (), (), ()), "there is no CA"),
+        (Report("ops/rollonce-ca", "", (ca,), (fine, bad), (hook,)), "cannot be asked [from here]"),
+        (Report("ops/rollonce-ca", "", (ended,), (fine,), (hook,)), "it has expired"),
+        (Report("", "", (), (), (), ("a.b.c: is missing",), "mend it"), "a.b.c: is missing"),
     ):
         assert not wrong.healthy
-        assert (wrong.problem or "cannot be asked [from here]") in drawn(wrong)
+        assert shown in drawn(wrong)
+
+
+def test_a_ca_that_has_expired_is_a_problem_if_it_signs() -> None:
+    """A previous one only has to be trusted for as long as its leaves are valid."""
+    old, current = authority(now=NOW - 9 * DAY, lifetime=DAY), authority()
+    state = CaState(current, None, (Retired(old.certificate, NOW + timedelta(hours=1)),))
+    assert [ca.problem for ca in authorities_of(state, now=NOW)] == ["", ""]
+    ended = CaState(old, None, ())
+    assert authorities_of(ended, now=NOW)[0].problem.startswith("it has expired")
 
 
 def test_an_empty_report_says_what_is_missing() -> None:
