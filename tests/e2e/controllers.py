@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +20,7 @@ from tests.controlplane.process import ManagedProcess
 from tests.e2e.objects import Object
 from tests.e2e.test_checksums import computed_checksum
 from tests.rollonce import ROOT, Replica
+from webhook.checksums.core.digest import checksum
 
 _HOST = "127.0.0.1"
 #: Short for tests, and long enough that changes at the same time become one rollout.
@@ -160,6 +164,113 @@ class Workloads:
             return all(found[name] == checksum for name in (tuple(names) or found))
 
         self.plane.wait_for(current, timeout=timeout, what=f"{key} to be current")
+
+
+class WatchHistory:
+    """All states of the workloads of a namespace, as a watch shows them.
+
+    Args:
+        plane: The control plane.
+        namespace: The namespace.
+        folder: Where the events are written.
+        kinds: The kinds of workloads, of each of which there is one already.
+    """
+
+    def __init__(
+        self, plane: ControlPlane, namespace: str, folder: Path, kinds: Iterable[str] = ("deployments",)
+    ) -> None:
+        self._plane = plane
+        self._files = {kind: folder / f"{kind}.events" for kind in kinds}
+        self._namespace = namespace
+        self._watches: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        environment = {**os.environ, "KUBECONFIG": str(self._plane.kubeconfig)}
+        for kind, path in self._files.items():
+            argv = ["get", kind, "-n", self._namespace, "-w", "--output-watch-events", "-o", "json"]
+            with path.open("wb") as output:
+                watch = subprocess.Popen([self._plane.programs.kubectl, *argv], stdout=output, env=environment)
+            self._watches.append(watch)
+        self._plane.wait_for(lambda: all(path.stat().st_size for path in self._files.values()), what="the watches")
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for watch in self._watches:
+            watch.kill()
+            watch.wait()
+
+    def states(self) -> Iterator[tuple[str, dict[str, Object]]]:
+        """Yield after each change which workload has changed, and all workloads; their names are `kind/name`."""
+        events: list[Object] = []
+        for path in self._files.values():
+            text, end = path.read_text(), 0
+            while (end := _skip_blanks(text, end)) < len(text):
+                try:
+                    event, end = json.JSONDecoder().raw_decode(text, end)
+                except ValueError:
+                    break  # the watch ended in the middle of an event
+                events.append(event["object"])
+        now: dict[str, Object] = {}
+        for item in sorted(events, key=lambda item: int(item["metadata"]["resourceVersion"])):
+            name = f"{item['kind'].lower()}/{item['metadata']['name']}"
+            now[name] = item
+            yield name, now
+
+
+def _skip_blanks(text: str, start: int) -> int:
+    return len(text) - len(text[start:].lstrip())
+
+
+@contextmanager
+def pods_refused(plane: ControlPlane, namespace: str, key: str, *checksums: str) -> Iterator[None]:
+    """Refuse pods with certain checksums until the end of the block, as if they could not start with these contents."""
+    annotations = "object.metadata.annotations"
+    bad = json.dumps(checksums)
+    expression = f"!has({annotations}) || !('{key}' in {annotations}) || !({annotations}['{key}'] in {bad})"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": namespace},
+        "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "resourceRules": [rule],
+            },
+            "validations": [{"expression": expression, "message": "these contents are bad"}],
+        },
+    }
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": namespace},
+        "spec": {"policyName": namespace, "validationActions": ["Deny"]},
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "annotations": {key: checksums[0]}},
+        "spec": {"containers": [{"name": "probe", "image": "probe"}]},
+    }
+
+    def is_refused() -> bool:
+        create = ("create", "--dry-run=server", "-n", namespace, "-f", "-")
+        return "these contents are bad" in plane.kubectl(*create, input=json.dumps(pod), check=False).stderr
+
+    plane.apply([policy, binding])
+    try:
+        plane.wait_for(is_refused, what="the policy to be in effect")
+        yield
+    finally:
+        kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy"
+        plane.kubectl("delete", kinds, namespace)
+
+
+def checksum_of(**values: str) -> str:
+    """Return the checksum of a Secret with these contents, before it exists."""
+    return checksum({key: base64.b64encode(value.encode()).decode() for key, value in values.items()}, None)
 
 
 def annotations_of(item: Object) -> dict[str, str]:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.cluster
 KEY = "checksum/secret.db"
 HOLD = "--rollout-checksums-missing=hold"
 LISTED = "listed"
+CONFIGURATION = "mutatingwebhookconfiguration/rollonce"
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,29 @@ def test_the_operator_list_applies_at_admission(cluster: ControlPlane) -> None:
     web["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": "db"}}]
     cluster.apply(web, namespace=LISTED)
     assert annotations_of(shop.all()["web"]) == {KEY: shop.current("secret", "db")}
+
+
+@pytest.mark.parametrize("way", ["server-side apply", "apply"])
+def test_a_pause_while_no_server_runs_stays(cluster: ControlPlane, tmp_path: Path, way: str) -> None:
+    """The controller sees in what is stored that the author has paused the Deployment too, and only adds checksums."""
+    shop = new_namespace(cluster, way.replace(" ", "-"))
+    cluster.apply([deployment(name, secrets="db") for name in ("web", "other")], namespace=shop.namespace)
+    registered = json.loads(cluster.kubectl("get", CONFIGURATION, "-o", "json").stdout)
+    cluster.kubectl("delete", CONFIGURATION)
+    mode = ("--server-side", "--force-conflicts", "--field-manager=gitops") if way != "apply" else ()
+    paused = deployment(secrets="db")
+    paused["spec"]["paused"] = True
+    cluster.apply(paused, *mode, namespace=shop.namespace)
+    del registered["metadata"]["resourceVersion"], registered["metadata"]["uid"]
+    with Controller.start(cluster, tmp_path, shop.namespace, HOLD):
+        cluster.wait_for(lambda: PREFIX + "held" not in shop.all()["web"]["metadata"]["annotations"])
+        cluster.apply(secret("db", password="one"), namespace=shop.namespace)
+        shop.wait_for_checksums(KEY, shop.current("secret", "db"))
+        cluster.kubectl("rollout", "status", "deployment/other", "-n", shop.namespace, "--timeout=30s")
+        assert shop.all()["web"]["spec"]["paused"] is True
+        cluster.wait_for(lambda: "ConfigChanged" in reasons(cluster, shop.namespace, "web"), what="the Event")
+    assert shop.replica_sets() == {"web": 0, "other": 1}
+    cluster.kubectl("create", "-f", "-", input=json.dumps(registered))
 
 
 def test_a_hold_is_reported_and_ends_by_opting_out(cluster: ControlPlane, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.controlplane import ControlPlane
-from tests.e2e.controllers import Controller, Workloads, annotations_of
+from tests.e2e.controllers import Controller, WatchHistory, Workloads, annotations_of, checksum_of, pods_refused
 from tests.e2e.objects import Object, deployment, secret
 
 pytestmark = pytest.mark.cluster
@@ -24,11 +24,10 @@ def slow(name: str) -> Object:
     return made
 
 
-def unschedulable(name: str) -> Object:
-    """Return a Deployment whose pods fit no node, and whose rollout soon counts as failed."""
+def impatient(name: str) -> Object:
+    """Return a Deployment whose rollout soon counts as failed if it makes no progress."""
     made = deployment(name, secrets="db")
     made["spec"]["progressDeadlineSeconds"] = 1
-    made["spec"]["template"]["spec"]["nodeSelector"] = {"no": "where"}
     return made
 
 
@@ -77,23 +76,58 @@ def test_two_roll_at_a_time_also_after_a_restart(plane: ControlPlane, namespace:
     assert shop.revisions() == {name: revision + 1 for name, revision in before.items()}
 
 
+def rolled(plane: ControlPlane, namespace: str, folder: Path, *workloads: Object) -> Workloads:
+    """Create workloads and the Secret `db`, and wait until a controller has written checksums and all are available."""
+    shop = Workloads(plane, namespace)
+    plane.apply([secret("db", password="one"), *workloads], namespace=namespace)
+    with Controller.start(plane, folder, namespace, name="before") as controller:
+        shop.wait_for_checksums(KEY, shop.current("secret", "db"))
+        controller.is_idle()
+    plane.kubectl("delete", "lease", "--all", "-n", namespace)
+    for workload in workloads:
+        name = f"{workload['kind']}/{workload['metadata']['name']}"
+        plane.kubectl("rollout", "status", name, "-n", namespace, "--timeout=30s")
+    return shop
+
+
+def is_rolling(item: Object) -> bool:
+    """Return whether a Deployment is not available with its present pod template, by its status alone."""
+    spec, status = item["spec"], item.get("status", {})
+    observed = status.get("observedGeneration", 0) >= item["metadata"]["generation"]
+    counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+    return not spec.get("paused") and not (observed and counts == [spec["replicas"]] * 3)
+
+
+def test_hasty_changes_keep_the_bound(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """At most two workloads roll at a time, whatever contents they roll with, although the contents change again."""
+    shop = rolled(plane, namespace, tmp_path, *map(slow, "abcdef"))
+    current, most = "", 0
+    with (
+        Controller.start(plane, tmp_path, namespace, "--rollout-checksums-max-concurrent=2") as controller,
+        WatchHistory(plane, namespace, tmp_path) as history,
+    ):
+        for number in range(4):
+            plane.apply(secret("db", password=f"hasty-{number}"), namespace=namespace)
+            current = shop.current("secret", "db")
+            plane.wait_for(lambda: current in shop.checksums(KEY).values(), what="a workload to roll")  # noqa: B023
+        shop.wait_for_checksums(KEY, current)
+        controller.is_idle()
+        for _, workloads in history.states():
+            most = max(most, sum(map(is_rolling, workloads.values())))
+    assert 1 <= most <= 2
+
+
 def test_a_failed_rollout_stops_the_wave(plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     """No other workload rolls and an Event says so, until the failed rollout recovers."""
-    shop = Workloads(plane, namespace)
-    plane.apply([secret("db", password="one"), unschedulable("a"), deployment("b", secrets="db")], namespace=namespace)
-    with Controller.start(plane, tmp_path, namespace, name="before"):
-        shop.wait_for_checksums(KEY, shop.current("secret", "db"))
-        old = shop.current("secret", "db")
-    plane.kubectl("delete", "lease", "--all", "-n", namespace)
+    shop = rolled(plane, namespace, tmp_path, impatient("a"), impatient("b"))
+    old = shop.current("secret", "db")
     with Controller.start(plane, tmp_path, namespace, "--rollout-checksums-max-concurrent=1") as controller:
-        plane.apply(secret("db", password="two"), namespace=namespace)
-        current = shop.current("secret", "db")
-        plane.wait_for(lambda: controller.metric("rollonce_rollout_stopped", namespace=namespace) == 1, what="the stop")
-        assert shop.checksums(KEY) == {"a": current, "b": old}
-        plane.wait_for(lambda: "RolloutStopped" in reasons(plane, namespace, "a"), what="the Event")
-        repaired = deployment("a", secrets="db")
-        repaired["spec"]["template"]["spec"]["nodeSelector"] = None
-        plane.apply(repaired, namespace=namespace)
+        with pods_refused(plane, namespace, KEY, checksum_of(password="two")):
+            plane.apply(secret("db", password="two"), namespace=namespace)
+            current = shop.current("secret", "db")
+            plane.wait_for(lambda: controller.metric("rollonce_rollout_stopped", namespace=namespace) == 1)
+            assert shop.checksums(KEY) == {"a": current, "b": old}
+            plane.wait_for(lambda: "RolloutStopped" in reasons(plane, namespace, "a"), what="the Event")
         shop.wait_for_checksums(KEY, current)
         plane.wait_for(lambda: controller.metric("rollonce_rollout_stopped", namespace=namespace) == 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ from webhook.checksums.mutator import WorkloadMutator, new_mutator
 from webhook.checksums.policy_file import STRUCTURED
 from webhook.feature import Command, Feature, Process
 from webhook.kube.rbac import Access, AccessOptions, PolicyRule, ProgramRules
+from webhook.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from webhook.kube.runnable import LeaderRunnable
@@ -44,6 +46,9 @@ def checksums_feature(kinds: tuple[WorkloadKind, ...] = KINDS) -> Feature[Worklo
         server_settings=checksum_settings.SHARED,
         controller_settings=checksum_settings.CONTROLLER,
         structured_settings=STRUCTURED,
+        check_server=_check_server,
+        check_controller=partial(_check_controller, kinds),
+        registration_options=_registration_options,
         webhooks=partial(_webhooks, kinds),
         rules=partial(_rules, kinds),
         start_server=partial(_start_server, kinds),
@@ -75,6 +80,30 @@ async def _start_controller(kinds: tuple[WorkloadKind, ...], process: Process) -
     from webhook.checksums.controller.runnable import start  # noqa: PLC0415
 
     return (await start(process, kinds),)
+
+
+def _check_server(settings: Settings) -> None:
+    from webhook.checksums.check import check_server  # noqa: PLC0415 - as above
+
+    check_server(settings)
+
+
+def _check_controller(kinds: tuple[WorkloadKind, ...], settings: Settings) -> None:
+    from webhook.checksums.check import check_controller  # noqa: PLC0415 - as above
+
+    check_controller(settings, kinds)
+
+
+def _registration_options(options: RegistrationOptions, settings: Settings) -> RegistrationOptions:
+    """Add the namespaces of the operator's list, as the settings file has it now.
+
+    Raises:
+        ConfigurationError: The list is invalid.
+    """
+    from webhook.checksums.check import policy_of  # noqa: PLC0415 - as above
+
+    policy = policy_of(settings)
+    return replace(options, policy_namespaces=tuple(sorted(policy.namespaces)) if policy.enabled else ())
 
 
 def _webhooks(

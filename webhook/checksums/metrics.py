@@ -21,7 +21,7 @@ class ChecksumMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.decisions = Counter(
             "rollonce_checksum_decisions_total",
-            "Writes of workloads decided, by kind and outcome (unchanged, patched, held, released, refused).",
+            "Writes of workloads decided, by kind and outcome (unchanged, patched, held, released, yielded, refused).",
             ("kind", "outcome"),
             registry=registry,
         )
@@ -55,8 +55,8 @@ class RolloutMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.patches = Counter(
             "rollonce_rollout_patches",
-            "Patches of workloads, by kind, reason (changed, removed, released, kept) and outcome (written, conflict, "
-            "vanished, refused, unknown).",
+            "Patches of workloads, by kind, reason (changed, removed, released, kept) and outcome (written, reverted, "
+            "conflict, vanished, refused, unknown).",
             ("kind", "reason", "outcome"),
             registry=registry,
         )
@@ -69,7 +69,8 @@ class RolloutMetrics:
         )
         self.findings = Counter(
             "rollonce_rollout_noticed",
-            "Findings about workloads, each counted once: held, missing, disappeared, unreadable, malformed, stopped.",
+            "Findings about workloads, each counted once: held, missing, disappeared, unreadable, malformed, stopped, "
+            "stalled, reverted.",
             ("what",),
             registry=registry,
         )

@@ -81,7 +81,8 @@ class WorkloadMutator:
         workload = Workload.of(kind, request.object)
         old = Workload.of(kind, request.old_object) if request.old_object else None
         requirements = required(workload, settings.policy, request.namespace)
-        return DecisionInput.of(trigger, workload, old, requirements, settings.rules)
+        writer = request.options.field_manager if request.options else ""
+        return DecisionInput.of(trigger, workload, old, requirements, settings.rules, writer=writer)
 
     def _record(
         self, request: AdmissionRequest[WorkloadObject], inputs: DecisionInput, decision: WorkloadDecision
@@ -145,4 +146,6 @@ def _outcome(decision: WorkloadDecision) -> str:
         return "held"
     if decision.hold is Hold.RELEASED:
         return "released"
+    if decision.hold is Hold.YIELDED:
+        return "yielded"
     return "patched" if decision.operations else "unchanged"

@@ -12,7 +12,7 @@ from webhook.checksums.core.optin import OperatorPolicy, is_checksum
 from webhook.errors import ConfigurationError
 from webhook.runtime.clock import Clock
 from webhook.runtime.log import Logger
-from webhook.runtime.settings import read_file
+from webhook.runtime.settings import Settings, read_file
 
 #: The section of the file that contains the list, beside plain settings.
 SECTION: Final = "rolloutChecksums"
@@ -54,6 +54,15 @@ def parse_policy(file: Mapping[str, Any], *, default_namespace: str) -> Operator
     return OperatorPolicy(enabled, namespaces, MappingProxyType(sources))
 
 
+def policy_of(settings: Settings, *, default_namespace: str) -> OperatorPolicy:
+    """Return the operator's list as the settings file has it now; an empty one if there is no file.
+
+    Raises:
+        ConfigurationError: It is invalid.
+    """
+    return OperatorPolicy() if settings.file is None else _read(settings.file, default_namespace)
+
+
 class PolicyFile:
     """The operator's list as the settings file has it now.
 
@@ -76,7 +85,7 @@ class PolicyFile:
         self._clock = clock
         self._log = log
         self._state = _state_of(path)
-        self.policy = OperatorPolicy() if path is None else self._read(path)
+        self.policy = OperatorPolicy() if path is None else _read(path, default_namespace)
 
     def check(self) -> bool:
         """Read the file again if it has changed, and return whether the list has changed."""
@@ -84,7 +93,7 @@ class PolicyFile:
             return False
         self._state = state
         try:
-            policy = self._read(self._path)
+            policy = _read(self._path, self._default_namespace)
         except ConfigurationError as error:
             self._log.error("settings file is invalid, keeping the last operator list", problem=str(error))
             return False
@@ -105,11 +114,12 @@ class PolicyFile:
             if self.check():
                 changed()
 
-    def _read(self, path: Path) -> OperatorPolicy:
-        try:
-            return parse_policy(read_file(path), default_namespace=self._default_namespace)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"file {path}: {error}") from None
+
+def _read(path: Path, default_namespace: str) -> OperatorPolicy:
+    try:
+        return parse_policy(read_file(path), default_namespace=default_namespace)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"file {path}: {error}") from None
 
 
 def _namespaces(section: Mapping[str, Any]) -> Iterator[str]:

@@ -13,21 +13,22 @@ from prometheus_client import CollectorRegistry
 
 from webhook.checksums.core.inputs import Reading
 from webhook.checksums.core.keys import NamespacedSource
+from webhook.checksums.core.optin import OperatorPolicy
 from webhook.checksums.core.render import Rendered, RenderedWorkload, Rendering
 from webhook.checksums.core.workload import Workload
 from webhook.checksums.metrics import ChecksumMetrics
+from webhook.checksums.policy_file import policy_of
 from webhook.checksums.settings import (
     KEY_FILE,
     KEY_SECRET,
     ChecksumSettings,
-    live_settings,
+    checked_settings,
     offline_key,
-    policy_file,
 )
 from webhook.checksums.sources import SourceReader
 from webhook.errors import ConfigurationError, KubernetesError
 from webhook.kube.api import KubernetesApi
-from webhook.runtime import log, options
+from webhook.runtime import options
 from webhook.runtime.clock import Clock
 from webhook.runtime.command_line import settings_options
 from webhook.runtime.settings import Settings
@@ -62,11 +63,12 @@ def render(*, default_namespace: str, from_cluster: bool, only_diff: bool, setti
     if from_cluster:
         rendered, output = asyncio.run(_online(text, default_namespace, settings, diff=only_diff))
     else:
-        policy = policy_file(settings, clock=Clock(), log=log.configure("warning", "console")).policy
-        rendering = Rendering(text, namespace=default_namespace, policy=policy, key=offline_key(settings))
+        policy, key = _policy(settings, default_namespace), offline_key(settings)
+        rendering = Rendering(text, namespace=default_namespace, policy=policy, key=key)
         rendered = rendering.render()
         output = rendering.diff(rendered) if only_diff else rendered.text
-    click.echo(output, nl=False)
+    # As bytes, so that line breaks and characters stay as they are on every system.
+    click.echo(output.encode(), nl=False)
     for complaint in rendered.complaints:
         click.echo(f"rollonce: {complaint}", err=True)
     return 1 if rendered.complaints else 0
@@ -112,6 +114,14 @@ class ClusterReader:
         return f"{rendered.id}: rolls, by {', '.join(keys)}\n" if keys else f"{rendered.id}: does not roll\n"
 
 
+def _policy(settings: Settings, default_namespace: str) -> OperatorPolicy:
+    """Return the operator's list; one that names no namespaces is for that of rollonce, or for that of the manifests.
+
+    The namespace of a pod in which this command runs is neither.
+    """
+    return policy_of(settings, default_namespace=settings[options.NAMESPACE] or default_namespace)
+
+
 async def _online(text: str, namespace: str, settings: Settings, *, diff: bool) -> tuple[Rendered, str]:
     # Imported here, because it takes half a second, and is not needed without a cluster.
     from webhook.kube.client import KubernetesClient, load_configuration  # noqa: PLC0415
@@ -119,8 +129,8 @@ async def _online(text: str, namespace: str, settings: Settings, *, diff: bool) 
     configuration, clock = await load_configuration(settings[options.KUBECONFIG], settings[options.CONTEXT]), Clock()
     api = KubernetesClient(configuration, user_agent="rollonce-render")
     try:
-        live = await live_settings(settings, api, clock=clock, log=log.configure("warning", "console"))
-        current = live.current()
+        policy = _policy(settings, namespace)
+        current = await checked_settings(settings, api, clock=clock, policy=policy)
         rendering = Rendering(text, namespace=namespace, policy=current.policy, key=current.key)
         cluster = ClusterReader(api, current, clock)
         rendered = rendering.render(await cluster.read(rendering.unresolved))

@@ -44,7 +44,7 @@ KEY_FILE = Setting(
 )
 KEY_SECRET = Setting(
     "rolloutChecksums.keySecret",
-    parsers.text_value,
+    parsers.secret_entry,
     "",
     "Instead of a file: NAME/KEY of a Secret in the namespace of this installation.",
 )
@@ -89,11 +89,19 @@ BACKOFF_LIMIT = Setting(
     "rolloutChecksums.backoffLimit", parsers.duration_between(0, 86_400), "5m", "The longest time between two rollouts."
 )
 
+PROGRESS_DEADLINE = Setting(
+    "rolloutChecksums.progressDeadline",
+    parsers.duration_between(1, 86_400),
+    "10m",
+    "With maxConcurrent: how long a rollout without a deadline of its own (StatefulSets, DaemonSets) may make no "
+    "progress until it counts as failed.",
+)
+
 #: The settings on which the server and the controller must agree.
 SHARED: Final[tuple[Setting[Any], ...]] = (MISSING, MAX_CONCURRENT, KEY_FILE, KEY_SECRET)
 SCOPE: Final[tuple[Setting[Any], ...]] = (ACCESS, WATCH_NAMESPACES, WATCH_SECRETS, WATCH_CONFIG_MAPS)
 PACE: Final[tuple[Setting[Any], ...]] = (SETTLE, SETTLE_CEILING, BACKOFF, BACKOFF_LIMIT)
-CONTROLLER: Final = SHARED + SCOPE + PACE
+CONTROLLER: Final = (*SHARED, PROGRESS_DEADLINE, *SCOPE, *PACE)
 
 _KEY_SECONDS: Final = 10.0
 
@@ -108,6 +116,7 @@ class ChecksumSettings:
         policy: The operator's list.
         key: Turns the checksums into HMACs; at least 16 bytes. A program whose key cannot be read must not start:
             plain checksums instead would roll every workload, and show what the key should hide.
+        progress_deadline: Seconds that a rollout without a deadline of its own may make no progress.
         read_seconds: Upper bound of the time of one read; the deadline of the request can be earlier.
 
     Raises:
@@ -118,6 +127,7 @@ class ChecksumSettings:
     max_concurrent: int = 0
     policy: OperatorPolicy = field(default_factory=OperatorPolicy)
     key: bytes | None = field(default=None, repr=False)
+    progress_deadline: float = 600.0
     read_seconds: float = 2.0
 
     def __post_init__(self) -> None:
@@ -172,13 +182,35 @@ async def live_settings(settings: Settings, api: KubernetesApi, *, clock: Clock,
     Raises:
         ConfigurationError: A setting cannot work, or the key cannot be read.
     """
+    file = policy_file(settings, clock=clock, log=log)
+    return LiveSettings(await checked_settings(settings, api, clock=clock, policy=file.policy), file)
+
+
+async def checked_settings(
+    settings: Settings, api: KubernetesApi, *, clock: Clock, policy: OperatorPolicy, key: bytes | None = None
+) -> ChecksumSettings:
+    """Return the checked settings, as they are now.
+
+    Args:
+        settings: The settings.
+        api: The API server, for a key that is in a Secret.
+        clock: Monotonic time.
+        policy: The operator's list.
+        key: The contents of the key's file, if they have been read.
+
+    Raises:
+        ConfigurationError: A setting cannot work, or the key cannot be read.
+    """
     try:
-        fixed = ChecksumSettings(
-            missing=settings[MISSING], max_concurrent=settings[MAX_CONCURRENT], key=await _key(settings, api, clock)
+        return ChecksumSettings(
+            missing=settings[MISSING],
+            max_concurrent=settings[MAX_CONCURRENT],
+            policy=policy,
+            key=await _key(settings, api, clock) if key is None else key,
+            progress_deadline=settings[PROGRESS_DEADLINE],
         )
     except ValueError as error:
         raise ConfigurationError(f"Checksums cannot be made: {error}.") from None
-    return LiveSettings(fixed, policy_file(settings, clock=clock, log=log))
 
 
 def policy_file(settings: Settings, *, clock: Clock, log: Logger) -> PolicyFile:
@@ -187,11 +219,15 @@ def policy_file(settings: Settings, *, clock: Clock, log: Logger) -> PolicyFile:
     Raises:
         ConfigurationError: It is invalid.
     """
+    return PolicyFile(settings.file, default_namespace=namespace_of(settings), clock=clock, log=log)
+
+
+def namespace_of(settings: Settings) -> str:
+    """Return the namespace of this installation; empty if it is not known."""
     try:
-        default_namespace = own_namespace(settings)
+        return own_namespace(settings)
     except ConfigurationError:
-        default_namespace = ""
-    return PolicyFile(settings.file, default_namespace=default_namespace, clock=clock, log=log)
+        return ""
 
 
 def pace_of(settings: Settings) -> Pace:
@@ -217,9 +253,12 @@ def offline_key(settings: Settings) -> bytes | None:
     Raises:
         ConfigurationError: It cannot be read.
     """
+    if settings[KEY_FILE] is not None:
+        return required_file(settings, KEY_FILE)
     if settings[KEY_SECRET]:
-        raise ConfigurationError(f"{KEY_SECRET.flag} needs --from-cluster; or give the key by a file.")
-    return required_file(settings, KEY_FILE) if settings[KEY_FILE] is not None else None
+        given = settings.source(KEY_SECRET)
+        raise ConfigurationError(f"{given}: this needs --from-cluster; or give the key by {KEY_FILE.flag}.")
+    return None
 
 
 async def _key(settings: Settings, api: KubernetesApi, clock: Clock) -> bytes | None:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 
 from webhook.admission.patch import PatchOperation
-from webhook.checksums.core.decide import Hold, WorkloadDecision, decide
-from webhook.checksums.core.inputs import DecisionInput, Trigger
-from webhook.checksums.core.keys import RESUMED, REVISION
+from webhook.checksums.controller.scope import NOT_WATCHED, Scope
+from webhook.checksums.core.decide import NOTHING_DECIDED, decide
+from webhook.checksums.core.inputs import DecisionInput, Reading, Trigger, Unreadable
+from webhook.checksums.core.keys import PROGRESS, RESUMED, Source
 from webhook.checksums.core.kinds import KINDS, WorkloadId, WorkloadKind
+from webhook.checksums.core.marks import judge
 from webhook.checksums.core.objects import StoredWorkload
 from webhook.checksums.core.optin import Requirements, required
 from webhook.checksums.core.plan import Observed
 from webhook.checksums.core.rollout import Rollout
-from webhook.checksums.core.workload import Workload
 from webhook.checksums.settings import ChecksumSettings
 from webhook.checksums.sources import SourceReader
+from webhook.checksums.workload_report import Explanation, WorkloadReport, unmanaged_keys
 from webhook.errors import DataError, KubernetesError, RejectedError
 from webhook.kube.api import KubernetesApi
 from webhook.kube.listing import Selection, pages
@@ -35,75 +36,6 @@ SECONDS: Final = 30.0
 _REPORTS_AT_A_TIME: Final = 16
 
 
-class State(Enum):
-    """The state of a checksum, or of a workload; later ones are worse."""
-
-    CURRENT = "current"
-    STALE = "stale"
-    HELD = "held"
-    MISSING = "missing"
-    UNREADABLE = "unreadable"
-
-
-@dataclass(frozen=True, slots=True)
-class SourceReport:
-    """A Secret or ConfigMap that a workload depends on.
-
-    Attributes:
-        source: Such as `secret/db`.
-        key: The annotation key of its checksum.
-        state: Whether the pod template has the checksum of its current contents.
-        provided: Whether the checksum is provided, so that nothing is read.
-        optional: Whether the pods can start without it.
-        why: Why it cannot be read, if it cannot.
-    """
-
-    source: str
-    key: str
-    state: State
-    provided: bool
-    optional: bool
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadReport:
-    """A workload that is opted in, or was.
-
-    Attributes:
-        namespace: Its namespace.
-        workload: Such as `deployment/web`.
-        state: The worst state of its checksums; `HELD` if it is kept paused.
-        rollout: The progress of its rollout.
-        resumed: Whether other workloads were resumed past its failed rollout.
-        sources: What it depends on.
-        removed: Keys that are to be removed from its pod template.
-        notes: Sentences for users.
-    """
-
-    namespace: str
-    workload: str
-    state: State
-    rollout: Rollout
-    resumed: bool
-    sources: tuple[SourceReport, ...]
-    removed: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A report, and what would be written now.
-
-    Attributes:
-        report: The report.
-        patch: The JSON Patch that rollonce would write; empty if nothing would change.
-    """
-
-    report: WorkloadReport
-    patch: tuple[PatchOperation, ...]
-
-
 class WorkloadsAdmin:
     """Report on workloads as they are stored now, and write the two changes that an operator can order.
 
@@ -111,7 +43,8 @@ class WorkloadsAdmin:
         api: The API server. Needs list, get and patch of workloads.
         settings: The settings.
         reader: Reads Secrets and ConfigMaps.
-        clock: Monotonic time.
+        scope: What the controller watches; None if everything.
+        clock: Monotonic time, and the time of day.
         kinds: The kinds of workloads.
     """
 
@@ -121,12 +54,14 @@ class WorkloadsAdmin:
         settings: ChecksumSettings,
         reader: SourceReader,
         *,
+        scope: Scope | None = None,
         clock: Clock,
         kinds: Sequence[WorkloadKind] = KINDS,
     ) -> None:
         self._api = api
         self._settings = settings
         self._reader = reader
+        self._scope = scope
         self._clock = clock
         self._kinds = kinds
 
@@ -152,46 +87,29 @@ class WorkloadsAdmin:
 
         async def explain(workload_id: WorkloadId) -> Explanation | None:
             async with slots:
-                return await self.explain(workload_id)
+                return await self._explain(workload_id, unmanaged=False)
 
         explained = await asyncio.gather(*map(explain, workloads))
         return [explanation.report for explanation in explained if explanation is not None]
 
     async def explain(self, workload_id: WorkloadId) -> Explanation | None:
-        """Report on one workload; None if it does not exist or has nothing to do with checksums.
+        """Report on one workload; None if it does not exist or has nothing to do with checksums of rollonce.
 
         Raises:
             KubernetesError: It cannot be read.
         """
-        stored = await self._get(workload_id)
-        if stored is None:
-            return None
-        inputs = self._inputs(workload_id, stored)
-        if not inputs.concerns_checksums:
-            return None
-        readings = await self._reader.read(workload_id.namespace, inputs.to_read, self._deadline())
-        decision = decide(inputs, readings)
-        observed, sources = Observed.of(workload_id, stored, decision), _sources(inputs, decision)
-        states = [source.state for source in sources if not (source.optional and source.state is State.MISSING)]
-        worst = next((state for state in reversed(State) if state in states), State.CURRENT)
-        worst = State.STALE if worst is State.CURRENT and decision.removed else worst
-        report = WorkloadReport(
-            namespace=workload_id.namespace,
-            workload=workload_id.short,
-            state=State.HELD if inputs.workload.held and decision.hold is Hold.KEPT else worst,
-            rollout=observed.rollout,
-            resumed=observed.resumed,
-            sources=sources,
-            removed=decision.removed,
-            notes=decision.warnings,
-        )
-        return Explanation(report, decision.operations)
+        return await self._explain(workload_id, unmanaged=True)
 
-    async def remove(self, workload_id: WorkloadId, *, dry_run: bool) -> tuple[str, ...]:
+    async def remove(self, workload_id: WorkloadId, *, unmanaged: bool = False, dry_run: bool) -> tuple[str, ...]:
         """Remove everything that rollonce wrote to a workload, and resume it if it is held; its opt-in stays.
 
+        Args:
+            workload_id: The workload.
+            unmanaged: Remove the keys instead that look like those of rollonce, and that it neither wants nor manages.
+            dry_run: Write nothing.
+
         Returns:
-            The keys that are removed from its pod template; empty if rollonce wrote none.
+            The keys that are removed from its pod template.
 
         Raises:
             KubernetesError: It cannot be read or written.
@@ -200,10 +118,17 @@ class WorkloadsAdmin:
         stored = await self._get(workload_id)
         if stored is None:
             return ()
-        decision = decide(self._inputs(workload_id, stored, Requirements()), {})
-        if decision.operations and not dry_run:
-            await self._write(workload_id, stored, decision.operations)
-        return decision.removed
+        if unmanaged:
+            inputs = self._inputs(self._observe(workload_id, stored))
+            removed = unmanaged_keys(inputs)
+            kept = {key: value for key, value in inputs.workload.template_annotations.items() if key not in removed}
+            operations = inputs.workload.patch(template_annotations=kept)
+        else:
+            decision = decide(self._inputs(self._observe(workload_id, stored), Requirements()), {})
+            operations, removed = decision.operations, decision.removed
+        if operations and not dry_run:
+            await self._write(workload_id, stored, operations)
+        return removed
 
     async def resume(self, workload_id: WorkloadId) -> None:
         """Let other workloads roll although the rollout of this one failed.
@@ -215,21 +140,46 @@ class WorkloadsAdmin:
         stored = await self._get(workload_id)
         if stored is None:
             raise RejectedError(f"There is no {workload_id}.")
-        observed = Observed.of(workload_id, stored, WorkloadDecision())
+        observed = self._observe(workload_id, stored)
         if observed.rollout is not Rollout.FAILED:
-            raise RejectedError(f"The rollout of {workload_id} has not failed: there is nothing to resume.")
+            why = "it is paused, and no other workload waits for it" if observed.rollout is Rollout.PAUSED else ""
+            why = why or "there is nothing to resume"
+            raise RejectedError(f"The rollout of {workload_id} has not failed: {why}.")
         annotations = dict(observed.workload.annotations)
-        operations = observed.workload.patch(annotations=annotations | {RESUMED: annotations.get(REVISION, "")})
+        operations = observed.workload.patch(annotations=annotations | {RESUMED: observed.rollout_id})
         if operations:
             await self._write(workload_id, stored, operations)
 
-    def _inputs(
-        self, workload_id: WorkloadId, stored: StoredWorkload, requirements: Requirements | None = None
-    ) -> DecisionInput:
-        workload = Workload.of_stored(workload_id.kind, stored)
+    async def _explain(self, workload_id: WorkloadId, *, unmanaged: bool) -> Explanation | None:
+        stored = await self._get(workload_id)
+        if stored is None:
+            return None
+        before = self._observe(workload_id, stored)
+        inputs = self._inputs(before)
+        if not (inputs.concerns_checksums or (unmanaged and unmanaged_keys(inputs))):
+            return None
+        observed = replace(before, decision=decide(inputs, await self._read(workload_id.namespace, inputs.to_read)))
+        return Explanation(WorkloadReport.of(observed, inputs), observed.decision.operations)
+
+    def _observe(self, workload_id: WorkloadId, stored: StoredWorkload) -> Observed:
+        rollout, now = workload_id.kind.rollout(stored), self._clock.now()
+        if self._settings.rules.staged:
+            record = (stored.metadata.annotations or {}).get(PROGRESS)
+            rollout = judge(stored, rollout, record, now=now, deadline=self._settings.progress_deadline)
+        return Observed.of(workload_id, stored, rollout, NOTHING_DECIDED)
+
+    def _inputs(self, observed: Observed, requirements: Requirements | None = None) -> DecisionInput:
+        rules, workload = self._settings.rules, observed.workload
         if requirements is None:
-            requirements = required(workload, self._settings.policy, workload_id.namespace)
-        return DecisionInput.of(Trigger.RECONCILE, workload, None, requirements, self._settings.rules)
+            requirements = required(workload, self._settings.policy, observed.id.namespace)
+        standing = observed.standing if rules.staged else None
+        return DecisionInput.of(Trigger.RECONCILE, workload, None, requirements, rules, standing=standing)
+
+    async def _read(self, namespace: str, sources: Iterable[Source]) -> Mapping[Source, Reading]:
+        """Read what the controller watches; it does not read anything else either."""
+        watched = [source for source in sources if self._scope is None or self._scope.covers(namespace, source)]
+        found = await self._reader.read(namespace, watched, self._deadline())
+        return {source: found.get(source, Unreadable(NOT_WATCHED)) for source in sources}
 
     async def _list(self, kind: WorkloadKind, namespace: str) -> AsyncIterator[WorkloadId]:
         selection = Selection(kind.path(namespace), metadata_only=True)
@@ -269,20 +219,3 @@ class WorkloadsAdmin:
 
     def _deadline(self) -> Deadline:
         return self._clock.deadline(SECONDS)
-
-
-def _sources(inputs: DecisionInput, decision: WorkloadDecision) -> tuple[SourceReport, ...]:
-    resolution = decision.resolution
-    unreadable, gone = dict(resolution.unreadable), (*resolution.missing, *resolution.disappeared)
-    found: list[SourceReport] = []
-    for requirement in inputs.requirements.items:
-        source, provided = requirement.source, requirement.provided is not None
-        report = SourceReport(str(source), source.key, State.CURRENT, provided, requirement.optional)
-        if source in unreadable:
-            report = replace(report, state=State.UNREADABLE, why=unreadable[source])
-        elif source in gone or source.key not in resolution.checksums:
-            report = replace(report, state=State.MISSING)
-        elif source in decision.changed:
-            report = replace(report, state=State.STALE)
-        found.append(report)
-    return tuple(found)

@@ -25,6 +25,7 @@ from tests.controlplane.commands import Result
 from tests.controlplane.kubeconfig import write_private
 from tests.webhook.checksums.manifests import CRON_JOB
 from tests.webhook.checksums.reviews import checksum_endpoints
+from tests.webhook.kube.waiting import eventually
 from webhook.admission.registration import (
     NAMESPACE_NAME_LABEL,
     Installation,
@@ -45,6 +46,8 @@ from webhook.server.runner import TlsPort, listen
 KEY = "checksum/secret.db"
 #: All kinds, and one that is added by a row alone.
 WITH_CRON_JOBS = (*KINDS, CRON_JOB)
+#: States of a TCP connection in /proc/net/tcp: established, and closed by the other side.
+_OPEN = ("01", "08")
 NAMES = ServingNames("rollonce", "rollonce", addresses=(ip_address("127.0.0.1"),))
 
 
@@ -141,6 +144,14 @@ async def serving(plane: ControlPlane, namespace: str, api: KubernetesClient, fo
     yield made
     await made.kubectl("delete", "mutatingwebhookconfiguration", namespace)
     await listener.close()
+    # TLS connections are closed when the client has answered; the event loop must not end before.
+    await eventually(lambda: not _has_connections(listener.port))
+
+
+def _has_connections(port: int) -> bool:
+    """Return whether a connection that this port has accepted is not closed yet."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(local.endswith(f":{port:04X}") and state in _OPEN for _, local, _, state, *_ in lines)
 
 
 async def _wait_until_called(cluster: Cluster) -> None:

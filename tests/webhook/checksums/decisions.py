@@ -11,6 +11,7 @@ from webhook.checksums.core.inputs import (
     MissingPolicy,
     Reading,
     Rules,
+    Standing,
     Trigger,
     Unreadable,
 )
@@ -29,13 +30,21 @@ EVERY_RULE = [Rules(policy, staged) for policy in MissingPolicy for staged in (F
 
 
 def inputs_of(
-    new: Json, old: Json | None, rules: Rules, kind: WorkloadKind = DEPLOYMENT, *, controller: bool = False
+    new: Json,
+    old: Json | None,
+    rules: Rules,
+    kind: WorkloadKind = DEPLOYMENT,
+    *,
+    controller: bool = False,
+    writer: str = "",
+    standing: Standing | None = None,
 ) -> DecisionInput:
     """Return the input for a create, for an update if there is an old object, or for the controller."""
     seen = workload(new, kind)
     trigger = Trigger.RECONCILE if controller else Trigger.UPDATE if old else Trigger.CREATE
     requirements = required(seen, OperatorPolicy(), "prod")
-    return DecisionInput.of(trigger, seen, workload(old, kind) if old else None, requirements, rules)
+    before = workload(old, kind) if old else None
+    return DecisionInput.of(trigger, seen, before, requirements, rules, writer=writer, standing=standing)
 
 
 def decision(
@@ -46,10 +55,12 @@ def decision(
     kind: WorkloadKind = DEPLOYMENT,
     *,
     controller: bool = False,
+    writer: str = "",
+    standing: Standing | None = None,
 ) -> WorkloadDecision:
     """Decide; a single reading is that of the Secret `db`."""
     given = readings if isinstance(readings, Mapping) else {DB: readings}
-    return decide(inputs_of(new, old, rules, kind, controller=controller), given)
+    return decide(inputs_of(new, old, rules, kind, controller=controller, writer=writer, standing=standing), given)
 
 
 def template(tree: Json) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.controlplane import ControlPlane
-from webhook.checksums.core.keys import CONFIG_MAPS, ENABLED, HELD, MANAGED, SECRETS
+from webhook.checksums.core.keys import CONFIG_MAPS, ENABLED, HELD, MANAGED, PROGRESS, RESUMED, ROLLED, SECRETS
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 PAGE = (DOCS / "checksums.md").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ metadata:
 
 def test_every_annotation_is_described() -> None:
     """By its name after the prefix."""
-    for name in (SECRETS, CONFIG_MAPS, ENABLED, MANAGED, HELD):
+    for name in (SECRETS, CONFIG_MAPS, ENABLED, MANAGED, HELD, ROLLED, PROGRESS, RESUMED):
         prefix, short = name.split("/")
         assert f"`{short}`" in PAGE or f"`{prefix}/{short}`" in PAGE
 

@@ -14,7 +14,7 @@ from tests.webhook.checksums.manifests import CRON_JOB, A, B, Json, applied, wor
 from webhook.admission.patch import Add, Replace
 from webhook.admission.registration import RegistrationOptions
 from webhook.checksums.controller.scope import Scope
-from webhook.checksums.core.decide import Hold, WorkloadDecision
+from webhook.checksums.core.decide import NOTHING_DECIDED, Hold
 from webhook.checksums.core.inputs import Absent, Found
 from webhook.checksums.core.keys import MANAGED, SECRETS
 from webhook.checksums.core.kinds import DEPLOYMENT, KINDS, WorkloadId, WorkloadKind, kind_called, kind_of
@@ -136,7 +136,8 @@ class TestDeepTemplate:
         stored = msgspec.json.decode(json.dumps(cron_job(OPTED_IN)), type=CRON_JOB.stored_type)
         seen = Workload.of_stored(CRON_JOB, stored)
         assert seen.patch(template_annotations={KEY: A}) == (Add(TEMPLATE, {KEY: A}),)
-        observed = Observed.of(WorkloadId("shop", CRON_JOB, "shop"), stored, WorkloadDecision())
+        rollout = CRON_JOB.rollout(stored)
+        observed = Observed.of(WorkloadId("shop", CRON_JOB, "shop"), stored, rollout, NOTHING_DECIDED)
         assert (observed.rollout, observed.replaces_pods) == (Rollout.DONE, False)
 
     def test_it_is_rendered(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.controlplane.commands import Result
 from tests.webhook.checksums.cluster import KEY, Cluster, shop
 from webhook.checksums.core.inputs import MissingPolicy
 from webhook.checksums.core.keys import HELD, SECRETS
-from webhook.checksums.core.messages import RESUMED_BY_HAND, UNDO_CHANGES_NOTHING
+from webhook.checksums.core.messages import RESUMED_BY_HAND, YIELDED, undo_changes_nothing
 from webhook.checksums.settings import ChecksumSettings
 
 
@@ -71,6 +72,42 @@ class TestHold:
         assert stored["spec"]["paused"] is True
         assert HELD not in stored["metadata"]["annotations"]
 
+    @pytest.mark.parametrize("way", ["server-side apply", "apply", "patch", "json patch", "pause", "replace"])
+    async def test_a_pause_by_hand_during_the_hold_stays(self, cluster: Cluster, way: str) -> None:
+        """In each way to say `paused: true`; the checksum is added when the Secret exists."""
+        await cluster.apply(shop())
+        assert "Kept paused" in (await cluster.kubectl("label", "deployment", "shop", "touched=once")).stderr
+        paused = await pause_by_hand(cluster, way)
+        assert YIELDED in paused.stderr
+        assert HELD not in (await cluster.get())["metadata"]["annotations"]
+        await cluster.secret("one")
+        await cluster.kubectl("label", "--overwrite", "deployment", "shop", "touched=twice")
+        stored = await cluster.get()
+        assert stored["spec"]["paused"] is True
+        assert KEY in stored["spec"]["template"]["metadata"]["annotations"]
+        await cluster.kubectl("rollout", "resume", "deployment/shop")
+        assert await cluster.rolled_out() == 1
+
+    @pytest.mark.parametrize("way", ["server-side apply", "apply", "patch", "replace"])
+    async def test_a_write_that_does_not_mention_the_pause_leaves_the_hold(self, cluster: Cluster, way: str) -> None:
+        """It is released when the Secret exists, as if nothing had been written."""
+        await cluster.apply(shop())
+        if way == "replace":
+            await cluster.kubectl("replace", "-f", "-", tree=await cluster.get())
+        elif way == "patch":
+            for _ in range(2):
+                await cluster.kubectl("patch", "deployment", "shop", "--type=merge", "-p", '{"spec":{"replicas":2}}')
+                await cluster.kubectl("patch", "deployment", "shop", "--type=merge", "-p", '{"spec":{"replicas":3}}')
+        else:
+            mode = ("--server-side", "--field-manager=gitops", "--force-conflicts") if way != "apply" else ()
+            await cluster.apply(shop(replicas=2), *mode)
+            await cluster.apply(shop(replicas=2), *mode)
+        assert HELD in (await cluster.get())["metadata"]["annotations"]
+        await cluster.secret("one")
+        await cluster.kubectl("label", "deployment", "shop", "touched=yes")
+        assert "paused" not in (await cluster.get())["spec"]
+        assert await cluster.rolled_out() == 1
+
     @pytest.mark.parametrize("mode", [(), ("--server-side",)])
     async def test_a_manifest_that_says_not_paused_is_refused(self, cluster: Cluster, mode: tuple[str, ...]) -> None:
         """Its next apply would end the hold; this is detected for both ways of applying."""
@@ -90,6 +127,28 @@ class TestHold:
         await cluster.apply(shop(kind))
         stored = await cluster.get(kind.lower())
         assert KEY in stored["spec"]["template"]["metadata"]["annotations"]
+
+
+async def pause_by_hand(cluster: Cluster, way: str) -> Result:
+    """Say `paused: true` for the Deployment `shop`, which is held; return the output of the last command."""
+    match way:
+        case "server-side apply":
+            manager = "--field-manager=gitops"
+            return await cluster.apply(shop(paused=True), "--server-side", "--force-conflicts", manager)
+        case "apply":
+            return await cluster.apply(shop(paused=True))
+        case "patch":
+            return await cluster.kubectl("patch", "deployment", "shop", "-p", '{"spec":{"paused":true}}')
+        case "json patch":
+            operations = '[{"op":"add","path":"/spec/paused","value":true}]'
+            return await cluster.kubectl("patch", "deployment", "shop", "--type=json", "-p", operations)
+        case "pause":
+            # kubectl sends nothing if the Deployment is paused already, and says so.
+            refused = await cluster.kubectl("rollout", "pause", "deployment/shop", check=False)
+            assert "already paused" in refused.stderr
+            return await cluster.kubectl("annotate", "deployment", "shop", f"{HELD}-")
+        case _:
+            return await cluster.kubectl("replace", "-f", "-", tree=shop(paused=True))
 
 
 class TestDeny:
@@ -121,7 +180,7 @@ class TestUndo:
         assert await cluster.rolled_out() == 2
         before = await cluster.checksum()
         undone = await cluster.kubectl("rollout", "undo", "deployment/shop")
-        assert UNDO_CHANGES_NOTHING[:200] in undone.stderr
+        assert undo_changes_nothing([KEY])[:200] in undone.stderr
         assert await cluster.checksum() == before
         assert await cluster.rolled_out() == 2
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.controlplane import ControlPlane
 from tests.webhook.checksums.manifests import CRON_JOB
-from webhook.admission.patch import Add, encode, pointer
+from webhook.admission.patch import Add, encode
 from webhook.checksums.commands import _print_explanation
 from webhook.checksums.core.inputs import MissingPolicy
 from webhook.checksums.core.keys import MANAGED, SECRETS
@@ -20,7 +20,8 @@ from webhook.checksums.core.kinds import DEPLOYMENT, KINDS, WorkloadId
 from webhook.checksums.metrics import ChecksumMetrics
 from webhook.checksums.settings import ChecksumSettings
 from webhook.checksums.sources import SourceReader
-from webhook.checksums.workloads_admin import State, WorkloadsAdmin
+from webhook.checksums.workload_report import State
+from webhook.checksums.workloads_admin import WorkloadsAdmin
 from webhook.errors import RejectedError
 from webhook.kube.client import KubernetesClient
 from webhook.runtime.clock import Clock
@@ -72,7 +73,7 @@ async def test_an_explanation_has_the_patch_that_would_be_written(
     assert explanation is not None
     assert explanation.report.state is State.STALE
     managed, checksums = explanation.patch
-    assert managed == Add(pointer("metadata", "annotations", MANAGED), KEY)
+    assert managed == Add(f"/metadata/annotations/{MANAGED.replace('/', '~1')}", KEY)
     assert isinstance(checksums, Add)
     assert checksums.path == "/spec/template/metadata/annotations"
     _print_explanation(web, explanation)

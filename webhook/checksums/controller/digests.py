@@ -23,10 +23,6 @@ class Dependents:
         """Return how many workloads require something."""
         return len(self._by_workload)
 
-    def __contains__(self, where: NamespacedSource) -> bool:
-        """Return whether any workload requires a source."""
-        return where in self._by_source
-
     def put(self, workload_id: WorkloadId, sources: Iterable[Source]) -> tuple[NamespacedSource, ...]:
         """Set everything that a workload requires; no sources remove the workload.
 

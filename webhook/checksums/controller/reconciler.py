@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from webhook.checksums.controller.cache import ClusterCache
 from webhook.checksums.controller.digests import Dependents, DigestCache
-from webhook.checksums.controller.limiter import RolloutLimiter
-from webhook.checksums.controller.patcher import WorkloadPatcher
+from webhook.checksums.controller.limiter import SETTLING, RolloutLimiter
+from webhook.checksums.controller.patcher import WorkloadPatcher, WriteOutcome
+from webhook.checksums.controller.progress import ProgressTracker
 from webhook.checksums.controller.reporter import StatusReporter
-from webhook.checksums.controller.scope import Scope
-from webhook.checksums.core.decide import decide
+from webhook.checksums.controller.scope import NOT_WATCHED, Scope
+from webhook.checksums.core.decide import NOTHING_DECIDED, decide
 from webhook.checksums.core.inputs import DecisionInput, Trigger, Unreadable
-from webhook.checksums.core.keys import NamespacedSource, Source
+from webhook.checksums.core.keys import PROGRESS, NamespacedSource, Source
 from webhook.checksums.core.kinds import WorkloadId
 from webhook.checksums.core.optin import required
 from webhook.checksums.core.pace import Pace, Timing
 from webhook.checksums.core.plan import Observed
-from webhook.checksums.core.workload import Workload
 from webhook.checksums.metrics import ChecksumMetrics, RolloutMetrics
 from webhook.checksums.settings import ChecksumSettings
 from webhook.checksums.sources import SourceReader, VersionedReading
@@ -39,7 +40,6 @@ from webhook.kube.work_queue import WorkQueue
 
 #: Patches in progress: a hundred workloads of one ConfigMap must not wait for each other.
 WORKERS: Final = 48
-NOT_WATCHED: Final = "it is not among what is watched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +101,26 @@ class WorkloadReconciler:
             scope,
             watch,
             workload_changed=self._see_workload,
-            status_changed=lambda workload_id: self._limiter.namespace_changed(workload_id.namespace),
+            status_changed=self._see_status,
             source_changed=self._see_source,
         )
         self._reader = SourceReader(settings, api, clock=watch.clock, metrics=metrics.reads)
         self._digests = DigestCache(self._fetch, self._cache.version)
         self._patcher = WorkloadPatcher(api, self._cache, term, metrics.rollouts)
-        self._queue: WorkQueue[WorkloadId] = WorkQueue(
-            "checksums", clock=watch.clock, log=watch.log, metrics=metrics.queues
-        )
+        new_queue = partial(WorkQueue, clock=watch.clock, log=watch.log, metrics=metrics.queues)
+        self._queue: WorkQueue[WorkloadId] = new_queue("checksums")
+        self._tracker = ProgressTracker(lambda: settings().progress_deadline, watch.clock)
         self._limiter = RolloutLimiter(
             self._cache,
             reporter,
+            self._tracker,
             limit=lambda: settings().max_concurrent,
             decide=self._decide_if_due,
             write=self._write,
-            clock=watch.clock,
+            record=lambda observed, record: self._patcher.annotate(observed, PROGRESS, record),
+            queue=new_queue("rollouts", settling=SETTLING),
             log=watch.log,
             metrics=metrics.rollouts,
-            queues=metrics.queues,
         )
 
     async def run(self) -> None:
@@ -144,7 +145,7 @@ class WorkloadReconciler:
             return None
         decision = observed.decision
         if not decision.keys:
-            self._settle(workload_id)
+            self._settle(workload_id, accepted=not decision.operations)
         elif self._timings.get(workload_id, Timing()).first_change is None:
             self._note_change(workload_id)
             if wait := self._wait(workload_id):
@@ -169,19 +170,29 @@ class WorkloadReconciler:
         """Decide about a workload as it is now; None if it does not exist, or has nothing to do with checksums."""
         while (stored := self._cache.workload(workload_id)) is not None:
             settings = self._settings()
-            workload = Workload.of_stored(workload_id.kind, stored)
-            requirements = required(workload, settings.policy, workload_id.namespace)
-            inputs = DecisionInput.of(Trigger.RECONCILE, workload, None, requirements, settings.rules)
+            staged, kind = settings.rules.staged, workload_id.kind
+            rollout = self._tracker.judge(workload_id, stored) if staged else kind.rollout(stored)
+            before = Observed.of(workload_id, stored, rollout, NOTHING_DECIDED)
+            requirements = required(before.workload, settings.policy, workload_id.namespace)
+            inputs = DecisionInput.of(
+                Trigger.RECONCILE,
+                before.workload,
+                None,
+                requirements,
+                settings.rules,
+                standing=before.standing if staged else None,
+            )
             self._depend(workload_id, inputs.to_read)
             if not inputs.concerns_checksums:
                 break
             readings = await self._digests.get(workload_id.namespace, inputs.to_read)
             if self._cache.workload(workload_id) is stored:
-                observed = Observed.of(workload_id, stored, decide(inputs, readings))
+                observed = replace(before, decision=decide(inputs, readings))
                 self._reporter.observed(observed, requirements.problems)
                 return observed
         self._depend(workload_id, ())
         self._timings.pop(workload_id, None)
+        self._tracker.forget(workload_id)
         self._reporter.forget(workload_id)
         return None
 
@@ -192,18 +203,28 @@ class WorkloadReconciler:
             KubernetesError: It was refused, or it is unknown whether it was written.
         """
         workload_id, timing = observed.id, self._timings.get(observed.id, Timing())
-        if not await self._patcher.write(observed):
-            return
+        outcome = await self._patcher.write(observed)
         now = self._clock.monotonic()
+        if outcome is WriteOutcome.REVERTED:
+            self._timings[workload_id] = timing.reverted(now)
+            self._queue.add_after(workload_id, self._wait(workload_id))
+            self._reporter.reverted(observed)
+        if outcome is not WriteOutcome.WRITTEN:
+            return
         if observed.decision.keys:
             if timing.first_change is not None:
                 self._metrics.seconds.labels(workload_id.kind.name).observe(now - timing.first_change)
             self._timings[workload_id] = timing.rolled(now, self._pace)
+        else:
+            self._settle(workload_id, accepted=True)
         self._reporter.wrote(observed)
 
     def _see_workload(self, workload_id: WorkloadId) -> None:
         self._queue.add(workload_id)
-        self._limiter.namespace_changed(workload_id.namespace)
+        self._limiter.workload_changed(workload_id)
+
+    def _see_status(self, workload_id: WorkloadId) -> None:
+        self._limiter.workload_changed(workload_id)
 
     def _see_source(self, where: NamespacedSource) -> None:
         for workload_id in self._dependents.of(where):
@@ -213,9 +234,10 @@ class WorkloadReconciler:
     def _note_change(self, workload_id: WorkloadId) -> None:
         self._timings[workload_id] = self._timings.get(workload_id, Timing()).changed(self._clock.monotonic())
 
-    def _settle(self, workload_id: WorkloadId) -> None:
+    def _settle(self, workload_id: WorkloadId, *, accepted: bool) -> None:
         if timing := self._timings.get(workload_id):
-            self._timings[workload_id] = settled = timing.settled()
+            settled = timing.settled().accepted() if accepted else timing.settled()
+            self._timings[workload_id] = settled
             if settled.is_forgettable(self._clock.monotonic(), self._pace):
                 del self._timings[workload_id]
 

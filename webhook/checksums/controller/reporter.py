@@ -59,6 +59,7 @@ class StatusReporter:
         self._log = log
         self._metrics = metrics
         self._reported: dict[WorkloadId, frozenset[_Finding]] = {}
+        self._stalled: dict[WorkloadId, str] = {}
         self._stopped: dict[str, frozenset[tuple[Wave, WorkloadId]]] = {}
 
     def observed(self, observed: Observed, problems: Iterable[Problem]) -> None:
@@ -89,8 +90,13 @@ class StatusReporter:
             removed=list(decision.removed),
             hold=decision.hold.value,
         )
-        if decision.keys or decision.hold is Hold.RELEASED:
-            message = messages.rolled(decision.changed, decision.removed, released=decision.hold is Hold.RELEASED)
+        if decision.keys or decision.hold in {Hold.RELEASED, Hold.YIELDED}:
+            released = decision.hold is Hold.RELEASED
+            message = messages.rolled(
+                decision.changed, decision.removed, released=released, paused=written.workload.paused
+            )
+            if decision.hold is Hold.YIELDED:
+                message = f"{messages.YIELDED} {message}" if decision.keys else messages.YIELDED
             loop = asyncio.get_running_loop()
             loop.call_later(EVENT_SECONDS, self._recorder.record, _subject(written), EventType.NORMAL, CHANGED, message)
 
@@ -113,9 +119,26 @@ class StatusReporter:
         else:
             self._stopped.pop(namespace, None)
 
+    def stalled(self, observed: Observed) -> None:
+        """Report a rollout that has made no progress for too long, once."""
+        if self._stalled.get(observed.id) == observed.rollout_id:
+            return
+        self._stalled[observed.id] = observed.rollout_id
+        self._metrics.findings.labels("stalled").inc()
+        self._log.warning("rollout makes no progress", workload=str(observed.id))
+        self._recorder.record(_subject(observed), EventType.WARNING, "RolloutStalled", messages.STALLED)
+
+    def reverted(self, observed: Observed) -> None:
+        """Report a write that was undone before it was stored."""
+        keys = sorted(observed.decision.keys)
+        self._metrics.findings.labels("reverted").inc()
+        self._log.warning("patch was undone by an admission webhook", workload=str(observed.id), keys=keys)
+        self._recorder.record(_subject(observed), EventType.WARNING, "RolloutReverted", messages.reverted(keys))
+
     def forget(self, workload_id: WorkloadId) -> None:
         """Drop the findings of a workload, so that they are reported again if they come back."""
         self._reported.pop(workload_id, None)
+        self._stalled.pop(workload_id, None)
 
 
 def _findings(observed: Observed, problems: Iterable[Problem]) -> Iterator[_Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from webhook.checksums.core.keys import Source, SourceKind
 from webhook.checksums.core.kinds import KINDS, WorkloadKind
@@ -13,6 +14,9 @@ from webhook.kube.listing import Selection
 from webhook.kube.rbac import Access
 from webhook.runtime.options import own_namespace
 from webhook.runtime.settings import Settings
+
+#: Why a source cannot be read that may exist: its changes would be missed.
+NOT_WATCHED: Final = "it is not among what is watched"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Final
 
 from webhook.admission.patch import PatchOperation
 from webhook.admission.response import Status
 from webhook.checksums.core import messages
 from webhook.checksums.core.inputs import Absent, DecisionInput, Found, MissingPolicy, Reading, Trigger, Unreadable
-from webhook.checksums.core.keys import HELD, MANAGED, Source, format_managed
+from webhook.checksums.core.keys import HELD, MANAGED, PROGRESS, RESUMED, ROLLED, Source, format_managed
+from webhook.checksums.core.marks import RolloutMark, contents_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,18 @@ class Hold(Enum):
         PLACED: It is paused.
         KEPT: It stays paused.
         RELEASED: Its pause ends.
+        YIELDED: Somebody else has paused it too, and that pause stays.
     """
 
     NONE = "none"
     PLACED = "placed"
     KEPT = "kept"
     RELEASED = "released"
+    YIELDED = "yielded"
 
 
 #: Whether a workload should be paused; None leaves it as it is.
-_PAUSED: Final = {Hold.NONE: None, Hold.PLACED: True, Hold.KEPT: True, Hold.RELEASED: False}
+_PAUSED: Final = {Hold.NONE: None, Hold.PLACED: True, Hold.KEPT: True, Hold.RELEASED: False, Hold.YIELDED: None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,9 @@ class WorkloadDecision:
         return frozenset({source.key for source in self.changed} | set(self.removed))
 
 
+NOTHING_DECIDED: Final = WorkloadDecision()
+
+
 def decide(inputs: DecisionInput, readings: Mapping[Source, Reading]) -> WorkloadDecision:
     """Decide what a workload should look like.
 
@@ -102,16 +109,18 @@ def decide(inputs: DecisionInput, readings: Mapping[Source, Reading]) -> Workloa
         return WorkloadDecision(refusal=refusal, resolution=resolution)
     hold = _hold(inputs, resolution)
     template = _template_annotations(inputs, resolution.checksums)
+    changed = _changed(inputs, template)
+    removed = tuple(sorted(inputs.workload.template_annotations.keys() - template.keys()))
     return WorkloadDecision(
         operations=inputs.workload.patch(
-            annotations=_annotations(inputs, resolution, hold),
+            annotations=_annotations(inputs, resolution, hold, rolls=bool(changed or removed)),
             template_annotations=template,
             paused=_PAUSED[hold],
         ),
         warnings=_warnings(inputs, resolution, template, hold),
         resolution=resolution,
-        changed=_changed(inputs, template),
-        removed=tuple(sorted(inputs.workload.template_annotations.keys() - template.keys())),
+        changed=changed,
+        removed=removed,
         hold=hold,
     )
 
@@ -152,8 +161,8 @@ def _refusal(inputs: DecisionInput, resolution: Resolution) -> Status | None:
         sentence = messages.refused
     elif policy is MissingPolicy.HOLD and not workload.kind.can_pause:
         sentence = messages.cannot_hold
-    elif policy is MissingPolicy.HOLD and inputs.trigger is Trigger.CREATE and workload.says_not_paused:
-        sentence = messages.may_not_hold
+    elif policy is MissingPolicy.HOLD and inputs.trigger is Trigger.CREATE and workload.manifest_pause is not None:
+        sentence = partial(messages.may_not_hold, paused=workload.manifest_pause)
     absences = [sentence(source) for source in resolution.missing] if sentence else []
     return messages.refusal(problems, absences) if problems or absences else None
 
@@ -161,18 +170,29 @@ def _refusal(inputs: DecisionInput, resolution: Resolution) -> Status | None:
 def _hold(inputs: DecisionInput, resolution: Resolution) -> Hold:
     workload = inputs.workload
     holding = inputs.rules.missing is MissingPolicy.HOLD
-    if workload.held:
+    if inputs.held:
         return Hold.KEPT if holding and resolution.waiting else Hold.RELEASED
+    if workload.paused and (HELD in workload.annotations or (inputs.old is not None and inputs.old.held)):
+        return Hold.YIELDED if workload.kind.can_pause else Hold.NONE
     # A workload that its author paused does not start by itself, and rollonce must not resume it later. A source that
     # cannot be read may exist: it keeps a hold, but places none.
     may_hold = inputs.trigger is Trigger.CREATE and workload.kind.can_pause and not workload.paused
     return Hold.PLACED if holding and may_hold and resolution.missing else Hold.NONE
 
 
-def _annotations(inputs: DecisionInput, resolution: Resolution, hold: Hold) -> dict[str, str]:
-    annotations = {key: value for key, value in inputs.workload.annotations.items() if key not in {MANAGED, HELD}}
+def _annotations(inputs: DecisionInput, resolution: Resolution, hold: Hold, *, rolls: bool) -> dict[str, str]:
+    dropped = {MANAGED, HELD}
+    if rolls:
+        dropped.add(ROLLED)
+    if not resolution.checksums or inputs.trigger is Trigger.CREATE:
+        # A new workload that has them is a copy of another one.
+        dropped |= {PROGRESS, RESUMED, ROLLED}
+    annotations = {key: value for key, value in inputs.workload.annotations.items() if key not in dropped}
     if resolution.checksums:
         annotations[MANAGED] = format_managed(resolution.checksums)
+        if rolls and (standing := inputs.standing):
+            contents = contents_digest(resolution.checksums)
+            annotations[ROLLED] = str(RolloutMark(contents, standing.rollout_number, standing.broken))
     if hold in {Hold.PLACED, Hold.KEPT}:
         annotations[HELD] = messages.held_because(resolution.waiting)
     return annotations
@@ -199,6 +219,7 @@ def _warnings(
     if hold in {Hold.PLACED, Hold.KEPT}:
         lines.append(messages.held(resolution.waiting))
     else:
+        lines += [messages.YIELDED] if hold is Hold.YIELDED else []
         lines += map(messages.missing, resolution.missing)
         lines += map(messages.disappeared, resolution.disappeared)
     if resolution.waiting and inputs.old and inputs.old.held and not inputs.workload.paused:
@@ -207,15 +228,15 @@ def _warnings(
         messages.unreadable(source, why, kept=source.key in resolution.checksums)
         for source, why in resolution.unreadable
     )
-    if _is_undo_without_effect(inputs, template):
-        lines.append(messages.UNDO_CHANGES_NOTHING)
+    if kept := _kept_in_spite_of_undo(inputs, template):
+        lines.append(messages.undo_changes_nothing(kept))
     return tuple(lines)
 
 
-def _is_undo_without_effect(inputs: DecisionInput, template: Mapping[str, str]) -> bool:
-    """Return whether the write brings other checksums than the stored ones, which are not taken, and nothing else."""
+def _kept_in_spite_of_undo(inputs: DecisionInput, template: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the keys for which the write brings other checksums than the stored ones, if it changes nothing at all."""
     old = inputs.old
     if old is None or inputs.touched or template != old.template_annotations:
-        return False
-    written = inputs.workload.template_annotations
-    return any(key in written and written[key] != old.template_annotations.get(key) for key in old.managed)
+        return ()
+    written, stored = inputs.workload.template_annotations, old.template_annotations
+    return tuple(key for key in old.managed if key in written and written[key] != stored.get(key))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from webhook.checksums.core.keys import Source
+from webhook.checksums.core.keys import HELD, Source
 from webhook.checksums.core.optin import OPT_IN_ANNOTATIONS, Requirements
+from webhook.checksums.core.pause import KUBECTL_PATCH
 from webhook.checksums.core.workload import Workload
 
 
@@ -71,6 +72,19 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What a workload is like before the controller gives it new contents.
+
+    Attributes:
+        rollout_number: The number of its rollout.
+        broken: Whether its rollout has failed, and not because of its present contents.
+    """
+
+    rollout_number: int
+    broken: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionInput:
     """Input of `decide`, without the readings.
 
@@ -82,6 +96,8 @@ class DecisionInput:
         rules: The operator's choices.
         touched: Whether this write changes the pod template (apart from checksums) or the opt-in, or the workload is
             held; always True without an old workload.
+        standing: What the workload is like; only for `RECONCILE`, if workloads roll a few at a time.
+        repeats_pause: Whether this write says nothing but `paused: true` about a workload that is held.
     """
 
     trigger: Trigger
@@ -90,14 +106,37 @@ class DecisionInput:
     requirements: Requirements
     rules: Rules
     touched: bool
+    standing: Standing | None = None
+    repeats_pause: bool = False
 
     @classmethod
     def of(
-        cls, trigger: Trigger, workload: Workload, old: Workload | None, requirements: Requirements, rules: Rules
+        cls,
+        trigger: Trigger,
+        workload: Workload,
+        old: Workload | None,
+        requirements: Requirements,
+        rules: Rules,
+        *,
+        writer: str = "",
+        standing: Standing | None = None,
     ) -> DecisionInput:
-        """Return the input, with what the write changes."""
-        touched = old is None or old.held or _differ(workload, old, requirements)
-        return cls(trigger, workload, old, requirements, rules, touched)
+        """Return the input, with what the write changes.
+
+        Args:
+            trigger: Why the decision is made.
+            workload: As it would be stored.
+            old: As it is stored.
+            requirements: The checksums that the workload should have.
+            rules: The operator's choices.
+            writer: The field manager of the write.
+            standing: What the workload is like, if the controller may start a rollout of it.
+        """
+        held = old is not None and old.held
+        touched = old is None or held or _differ(workload, old, requirements)
+        # What `kubectl patch` sends is not known here. If it changes nothing, it may have said what is so already.
+        repeats_pause = held and writer == KUBECTL_PATCH and old is not None and workload.is_same(old)
+        return cls(trigger, workload, old, requirements, rules, touched, standing, repeats_pause)
 
     @property
     def keeps_stored(self) -> bool:
@@ -111,7 +150,12 @@ class DecisionInput:
     def concerns_checksums(self) -> bool:
         """Whether rollonce has written to the workload, or may have to."""
         workload, requirements = self.workload, self.requirements
-        return bool(requirements.items or requirements.problems or workload.managed or workload.held)
+        return bool(requirements.items or requirements.problems or workload.managed or HELD in workload.annotations)
+
+    @property
+    def held(self) -> bool:
+        """Whether the workload is paused by rollonce, and by nobody else."""
+        return self.workload.held and not self.repeats_pause
 
     @property
     def to_read(self) -> tuple[Source, ...]:

@@ -24,8 +24,11 @@ MANAGED: Final = PREFIX + "managed"
 #: On the workload, by rollonce: why it is kept paused.
 HELD: Final = PREFIX + "held"
 
-#: On the workload, by `rollonce checksums resume`: the revision whose failed rollout stops no other workload.
+#: On the workload, by `rollonce checksums resume`: the rollout that failed and stops no other workload.
 RESUMED: Final = PREFIX + "resumed"
+#: On the workload, by the controller: since when its rollout makes no progress, and what it has written last.
+PROGRESS: Final = PREFIX + "progress"
+ROLLED: Final = PREFIX + "rolled"
 #: On a Deployment, by the Deployment controller: the number of its pod template. `metadata.generation` cannot be used
 #: instead, because for a Deployment it also counts changes of annotations.
 REVISION: Final = "deployment.kubernetes.io/revision"

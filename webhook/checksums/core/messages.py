@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from webhook.admission.response import Status, StatusCause, StatusDetails
-from webhook.checksums.core.keys import Source
+from webhook.checksums.core.keys import HELD, PREFIX, Source
 from webhook.checksums.core.kinds import WorkloadId
 from webhook.checksums.core.optin import Problem
 
-UNDO_CHANGES_NOTHING = (
-    "This revision differs from the current one only in checksums, and those are kept at the current contents: "
-    "nothing rolls back. Restore the Secret or ConfigMap itself."
+YIELDED = (
+    "It is no longer held, because it was paused by hand: it stays paused until it is resumed (kubectl rollout resume)."
 )
+STALLED = "The rollout has made no progress for too long: it counts as failed, and holds no place any more."
 RESUMED_BY_HAND = "It is no longer held: its rollout was resumed by hand."
+
+
+def undo_changes_nothing(keys: Iterable[str]) -> str:
+    """Return the warning about a write that brings other checksums, which are not taken, and nothing else.
+
+    Args:
+        keys: The keys whose stored checksums are kept.
+    """
+    return (
+        "This revision differs from the present one only in checksums, and these are kept as they are stored: "
+        f"{', '.join(sorted(keys))}. Nothing rolls back. Restore the Secret or ConfigMap itself."
+    )
 
 
 def held_because(sources: Iterable[Source]) -> str:
@@ -40,15 +52,37 @@ def unreadable(source: Source, why: str, *, kept: bool) -> str:
 def held(sources: Iterable[Source]) -> str:
     """Return the message about a workload that is kept paused."""
     names = ", ".join(map(_named, sources))
-    return f"Kept paused until there is {names}; then it starts by itself. To start it now: kubectl rollout resume."
+    return (
+        f"Kept paused until there is {names}; then it starts by itself. To start it now: kubectl rollout resume. To "
+        f"keep it paused: remove the annotation {HELD}."
+    )
 
 
-def rolled(changed: Iterable[Source], removed: Iterable[str], *, released: bool) -> str:
-    """Return the message about a workload whose pods are replaced, or start."""
+def rolled(changed: Iterable[Source], removed: Iterable[str], *, released: bool, paused: bool) -> str:
+    """Return the message about a write of a workload.
+
+    Args:
+        changed: The objects whose new contents were written.
+        removed: The keys that were removed.
+        released: Whether it was paused by rollonce, and is started.
+        paused: Whether it was paused before the write.
+    """
     parts = [f"new contents of {names}"] if (names := ", ".join(map(_named, changed))) else []
     parts += [f"no longer wanted: {names}"] if (names := ", ".join(removed)) else []
     because = f" ({'; '.join(parts)})" if parts else ""
-    return f"No longer held, and started{because}." if released else f"Rolled out{because}."
+    if released:
+        return f"No longer held, and started{because}."
+    return f"Written{because}; rolled out when it is resumed." if paused else f"Rolled out{because}."
+
+
+def reverted(keys: Iterable[str]) -> str:
+    """Return the message about a patch that the API server accepted, and that changed nothing."""
+    names = ", ".join(keys) or "the annotations of the workload"
+    return (
+        f"Not rolled out: an admission webhook restored the old value of {names}. It is tried again, with growing "
+        "delays. If that webhook is rollonce's own, its configuration must leave out the writes of the controller: "
+        "apply the output of rollonce webhooks."
+    )
 
 
 def stopped(key: str, waiting: int, failed: WorkloadId) -> str:
@@ -66,16 +100,30 @@ def stopped(key: str, waiting: int, failed: WorkloadId) -> str:
     )
 
 
+def unmanaged(key: str, workload: WorkloadId) -> str:
+    """Return the note about a key in a pod template that looks like those of rollonce."""
+    command = f"rollonce checksums remove {workload.short} -n {workload.namespace} --unmanaged"
+    return f"{key} is neither wanted nor managed: another client wrote it. To remove it: {command}"
+
+
+def not_among_manifests(source: Source) -> str:
+    """Return the complaint about an object of which `rollonce render` has no contents."""
+    return (
+        f"{source} is not among the manifests. Add it to them, read it by --from-cluster, or provide its checksum: as "
+        f"{source.name}=<64 hex digits> in the annotation {PREFIX}{source.kind.plural}, or in the operator's list."
+    )
+
+
 def cannot_hold(source: Source) -> str:
     """Return why a write is refused that would be held if its kind had a pause."""
     return f"{_named(source)} does not exist, and a workload of this kind cannot be held until it does"
 
 
-def may_not_hold(source: Source) -> str:
-    """Return why a write is refused that would be held if its manifest did not say `paused: false`."""
+def may_not_hold(source: Source, *, paused: bool) -> str:
+    """Return why a write is refused that would be held if its manifest did not have a value of `paused`."""
     return (
-        f"{_named(source)} does not exist, and the manifest says paused: false, so that the workload cannot be held "
-        "until it does (take that line out, or create the object first)"
+        f"{_named(source)} does not exist, and the manifest says paused: {str(paused).lower()}, so that the workload "
+        "cannot be held until it does (take that line out, or create the object first)"
     )
 
 

@@ -10,13 +10,17 @@ goes straight to the template and skips every field that is not needed.
 from __future__ import annotations
 
 import functools
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
-from webhook.checksums.core.keys import MANAGED, PREFIX, REVISION
+from webhook.checksums.core.keys import HELD, MANAGED, PREFIX, PROGRESS, REVISION
+from webhook.checksums.core.pause import LAST_APPLIED, PAUSED_MANIFEST, is_paused_by_others
 from webhook.checksums.core.podspec import PodTemplate
 from webhook.kube.objects import ObjectMeta
+
+#: The JSON of a field that is absent.
+NOTHING: Final = msgspec.Raw()
 
 
 class Level(msgspec.Struct, frozen=True, gc=False):
@@ -30,27 +34,6 @@ class Level(msgspec.Struct, frozen=True, gc=False):
     inner: Any = None
 
 
-class _OwnedSpec(msgspec.Struct, frozen=True, gc=False):
-    paused: msgspec.Raw = msgspec.field(name="f:paused", default=msgspec.Raw())
-
-
-class _OwnedFields(msgspec.Struct, frozen=True, gc=False):
-    spec: _OwnedSpec | None = msgspec.field(name="f:spec", default=None)
-
-
-class ManagedFieldsEntry(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """An entry of `metadata.managedFields`; of its fields only whether `spec.paused` is among them."""
-
-    operation: str = ""
-    fields_v1: _OwnedFields | None = msgspec.field(name="fieldsV1", default=None)
-
-    @property
-    def applies_paused(self) -> bool:
-        """Whether it owns `spec.paused` because of a server-side apply."""
-        owned = self.fields_v1.spec if self.fields_v1 else None
-        return self.operation == "Apply" and owned is not None and bool(bytes(owned.paused))
-
-
 class Metadata(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """The `metadata` of a workload under admission; without a name if it is created by `generateName`."""
 
@@ -58,13 +41,19 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel", gc=False):
     namespace: str | None = None
     annotations: dict[str, str] | None = None
     deletion_timestamp: str | None = None
-    managed_fields: tuple[ManagedFieldsEntry, ...] | None = None
+    labels: msgspec.Raw = NOTHING
+    managed_fields: msgspec.Raw = NOTHING
 
 
-class WorkloadSpec(Level, frozen=True, gc=False):
-    """The `spec` of a workload under admission."""
+class WorkloadSpec(Level, frozen=True, rename="camel", gc=False):
+    """The `spec` of a workload under admission; the undecoded fields serve to see whether a write changes anything."""
 
     paused: bool | None = None
+    replicas: msgspec.Raw = NOTHING
+    strategy: msgspec.Raw = NOTHING
+    min_ready_seconds: msgspec.Raw = NOTHING
+    progress_deadline_seconds: msgspec.Raw = NOTHING
+    revision_history_limit: msgspec.Raw = NOTHING
 
 
 class WorkloadObject(msgspec.Struct, frozen=True, gc=False):
@@ -77,18 +66,26 @@ class WorkloadObject(msgspec.Struct, frozen=True, gc=False):
 class StoredMetadata(ObjectMeta, frozen=True, rename="camel", gc=False):
     """The `metadata` of a stored workload, with those annotations that decisions are made of.
 
-    The others are dropped: the last applied manifest is one of them and as large as the workload itself.
+    The others are dropped: the last applied manifest is one of them and as large as the workload itself. Of it and of
+    the managed fields stays what shows who has paused a workload that is held.
     """
 
     generation: int = 0
     annotations: dict[str, str] | None = None
     deletion_timestamp: str | None = None
+    managed_fields: msgspec.Raw = NOTHING
 
     def __post_init__(self) -> None:
         """Drop what is not needed."""
-        for name in [*(self.annotations or ())]:
-            if self.annotations and not name.startswith(PREFIX) and name != REVISION:
-                del self.annotations[name]
+        annotations = self.annotations or {}
+        others = HELD in annotations and is_paused_by_others(self.managed_fields, annotations.get(LAST_APPLIED))
+        # It would keep the whole message in memory that it is a part of.
+        msgspec.structs.force_setattr(self, "managed_fields", NOTHING)
+        for name in [*annotations]:
+            if not name.startswith(PREFIX) and name != REVISION:
+                del annotations[name]
+        if others:
+            annotations[LAST_APPLIED] = PAUSED_MANIFEST
 
 
 class RollingUpdate(msgspec.Struct, frozen=True, gc=False):
@@ -109,6 +106,8 @@ class StoredSpec(Level, frozen=True, rename="camel", gc=False):
 
     paused: bool | None = None
     replicas: int | None = None
+    min_ready_seconds: int | None = None
+    progress_deadline_seconds: int | None = None
     update_strategy: UpdateStrategy | None = None
 
 
@@ -135,6 +134,8 @@ class Status(msgspec.Struct, frozen=True, rename="camel", gc=False):
     desired_number_scheduled: int = 0
     updated_number_scheduled: int = 0
     number_available: int = 0
+    current_number_scheduled: int = 0
+    update_revision: str = ""
 
 
 class StoredWorkload(msgspec.Struct, frozen=True, gc=False):
@@ -155,7 +156,7 @@ class StoredWorkload(msgspec.Struct, frozen=True, gc=False):
         return (
             self.spec != before.spec
             or (metadata.uid, metadata.deletion_timestamp) != (other.uid, other.deletion_timestamp)
-            or _without_revision(metadata.annotations) != _without_revision(other.annotations)
+            or _decided_by(metadata.annotations) != _decided_by(other.annotations)
         )
 
 
@@ -197,6 +198,6 @@ def _with_spec(base: type[msgspec.Struct], spec: Any, default: Any) -> type[msgs
     return msgspec.defstruct(base.__name__, fields, bases=(base,), frozen=True, gc=False)
 
 
-def _without_revision(annotations: dict[str, str] | None) -> dict[str, str]:
-    """Leave out the number that the Deployment controller writes after each rollout."""
-    return {name: value for name, value in (annotations or {}).items() if name != REVISION}
+def _decided_by(annotations: dict[str, str] | None) -> dict[str, str]:
+    """Leave out the number that the Deployment controller writes after each rollout, and the progress."""
+    return {name: value for name, value in (annotations or {}).items() if name not in {REVISION, PROGRESS}}

@@ -1,37 +1,72 @@
 """Which of the workloads that have to change may be written now, if only a few may roll at a time.
 
-Nothing is remembered outside of the cluster. A workload with the current checksum of an object that is still rolling is
-part of the object's wave; one whose rollout failed with it has stopped the wave; one without it waits for a place. So a
-new controller continues where the last one stopped.
+What matters is in the cluster. A workload that depends on an object and rolls, for any reason, takes up one of the
+object's places. One whose rollout failed with new contents stops these contents. One that has to change waits for a
+place. So a new controller continues where the last one stopped.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final, Self
 
 from webhook.checksums.core.decide import WorkloadDecision
-from webhook.checksums.core.keys import RESUMED, REVISION
+from webhook.checksums.core.inputs import Standing
+from webhook.checksums.core.keys import RESUMED, ROLLED
 from webhook.checksums.core.kinds import WorkloadId
+from webhook.checksums.core.marks import RolloutMark, contents_digest, rollout_id, rollout_number
 from webhook.checksums.core.objects import StoredWorkload
 from webhook.checksums.core.rollout import Rollout
 from webhook.checksums.core.workload import Workload
 
+_NO_KEYS: Final[frozenset[str]] = frozenset()
+
 
 @dataclass(frozen=True, slots=True)
-class Wave:
-    """The workloads of a namespace that get one checksum, a few at a time.
+class Places:
+    """The workloads of a namespace that depend on one object; only a few of them may roll at a time.
 
     Attributes:
         namespace: Their namespace.
-        key: The annotation key in their pod templates.
-        checksum: The checksum that they get; None if the key is removed.
+        key: The annotation key of the object.
     """
 
     namespace: str
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """The workloads of a namespace that get one checksum.
+
+    Attributes:
+        places: Of the object that the checksum is of.
+        checksum: The checksum that they get; None if the key is removed.
+    """
+
+    places: Places
     checksum: str | None
+
+    @property
+    def key(self) -> str:
+        """The annotation key in their pod templates."""
+        return self.places.key
+
+
+class _Rank(IntEnum):
+    """The order in which places are given out.
+
+    A workload that rolls takes up its place already. One that failed because of its contents shows first whether the
+    new contents are a repair. One that was broken before the contents can keep a place for long.
+    """
+
+    ROLLING = 0
+    TO_BLAME = 1
+    HEALTHY = 2
+    BROKEN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +81,9 @@ class Observed:
         replaces_pods: Whether a new pod template would replace pods now.
         decision: The decision about it.
         uid: Its `metadata.uid`.
+        rollout_id: Identifies its rollout among those that it has had.
+        rollout_number: The number of its rollout, which the next one makes greater by one.
+        left: Keys that the controller removed from its pod template, and whose removal rolls out now.
     """
 
     id: WorkloadId
@@ -55,19 +93,33 @@ class Observed:
     replaces_pods: bool
     decision: WorkloadDecision
     uid: str = ""
+    rollout_id: str = ""
+    rollout_number: int = 0
+    left: frozenset[str] = _NO_KEYS
 
     @classmethod
-    def of(cls, workload_id: WorkloadId, stored: StoredWorkload, decision: WorkloadDecision) -> Observed:
-        """Return what a stored workload and the decision about it amount to."""
+    def of(
+        cls,
+        workload_id: WorkloadId,
+        stored: StoredWorkload,
+        rollout: Rollout,
+        decision: WorkloadDecision,
+        *,
+        left: frozenset[str] = _NO_KEYS,
+    ) -> Self:
+        """Return what a stored workload, the progress of its rollout, and the decision about it amount to."""
         kind = workload_id.kind
         return cls(
             id=workload_id,
             workload=Workload.of_stored(kind, stored),
             resource_version=stored.metadata.resource_version,
-            rollout=kind.rollout(stored),
+            rollout=rollout,
             replaces_pods=kind.replaces_pods(stored),
             decision=decision,
             uid=stored.metadata.uid,
+            rollout_id=rollout_id(stored),
+            rollout_number=rollout_number(stored),
+            left=left,
         )
 
     @property
@@ -76,26 +128,72 @@ class Observed:
         if not self.replaces_pods:
             return ()
         checksums = self.decision.resolution.checksums
-        return tuple(Wave(self.id.namespace, key, checksums.get(key)) for key in sorted(self.decision.keys))
+        return tuple(Wave(Places(self.id.namespace, key), checksums.get(key)) for key in sorted(self.decision.keys))
 
-    def is_in(self, wave: Wave) -> bool:
-        """Return whether it has the checksum of the wave."""
-        same_namespace = self.id.namespace == wave.namespace
-        return same_namespace and self.workload.template_annotations.get(wave.key) == wave.checksum
+    @property
+    def occupied(self) -> frozenset[Places]:
+        """The places that it takes up: while it rolls, one of each object that it depends on."""
+        if self.rollout is not Rollout.ROLLING:
+            return frozenset()
+        keys = self.workload.checksums.keys() | self.decision.keys | self.left
+        return frozenset(Places(self.id.namespace, key) for key in keys)
 
-    def occupies(self, wave: Wave) -> bool:
-        """Return whether it takes up a place in a wave."""
-        return self.rollout is Rollout.ROLLING and self.is_in(wave)
-
-    def stops(self, wave: Wave) -> bool:
-        """Return whether its failed rollout stops a wave, because no user has resumed the wave."""
-        return self.rollout is Rollout.FAILED and self.is_in(wave) and not self.resumed
+    @property
+    def stopped(self) -> frozenset[Wave]:
+        """The waves that its failed rollout stops, unless a user has resumed them or it was broken before."""
+        if self.rollout is not Rollout.FAILED or self.resumed or self.was_broken:
+            return frozenset()
+        checksums = self.workload.checksums.items()
+        return frozenset(Wave(Places(self.id.namespace, key), checksum) for key, checksum in checksums)
 
     @property
     def resumed(self) -> bool:
         """Whether a user has resumed the waves that its failed rollout would stop."""
-        annotations = self.workload.annotations
-        return RESUMED in annotations and annotations[RESUMED] == annotations.get(REVISION)
+        return self.workload.annotations.get(RESUMED) == self.rollout_id
+
+    @property
+    def was_broken(self) -> bool:
+        """Whether it was broken before it got its present contents."""
+        mark = self._mark
+        return mark is not None and mark.broken
+
+    @property
+    def is_to_blame(self) -> bool:
+        """Whether its rollout failed because of its contents, as far as can be seen.
+
+        The rollout that failed is the one that the contents started, and the one before had not failed.
+        """
+        mark = self._mark if self.rollout is Rollout.FAILED else None
+        return mark is not None and not mark.broken and self.rollout_number == mark.before + 1
+
+    @property
+    def standing(self) -> Standing:
+        """What it is like before new contents."""
+        return Standing(self.rollout_number, broken=self._is_broken)
+
+    @property
+    def _is_broken(self) -> bool:
+        """Whether its rollout has failed, and not because of its contents, or had and still may."""
+        if self.rollout is Rollout.FAILED:
+            return not self.is_to_blame
+        # The number of a Deployment's rollout can be that of the one before, until its controller has seen the write.
+        mark = self._mark if self.rollout is not Rollout.DONE else None
+        return mark is not None and mark.broken and self.rollout_number <= mark.before + 1
+
+    @property
+    def _mark(self) -> RolloutMark | None:
+        """The mark about its present contents."""
+        mark = RolloutMark.parse(self.workload.annotations.get(ROLLED))
+        return mark if mark and mark.contents == contents_digest(self.workload.checksums) else None
+
+    @property
+    def rank(self) -> _Rank:
+        """When it is its turn."""
+        if self.rollout is Rollout.ROLLING:
+            return _Rank.ROLLING
+        if self.rollout is not Rollout.FAILED:
+            return _Rank.HEALTHY
+        return _Rank.TO_BLAME if self.is_to_blame else _Rank.BROKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +219,28 @@ def plan(observed: Iterable[Observed], max_concurrent: int) -> Plan:
             observed before the next plan is made (the reply to a patch shows it), or places would be given out twice.
         max_concurrent: How many may roll at a time because of one object; 0 means no limit.
     """
-    workloads = sorted(observed, key=lambda workload: workload.id)
+    workloads = sorted(observed, key=lambda workload: (workload.rank, workload.id))
     changing = [workload for workload in workloads if workload.decision.operations]
     if not max_concurrent:
         return Plan(tuple(changing))
-    waves = {wave for workload in changing for wave in workload.waves}
-    rolling = Counter({wave: sum(workload.occupies(wave) for workload in workloads) for wave in waves})
-    failed = {wave: tuple(workload.id for workload in workloads if workload.stops(wave)) for wave in waves}
+    rolling: defaultdict[Places, set[WorkloadId]] = defaultdict(set)
+    failed: defaultdict[Wave, list[WorkloadId]] = defaultdict(list)
+    for workload in workloads:
+        for places in workload.occupied:
+            rolling[places].add(workload.id)
+        for wave in workload.stopped:
+            failed[wave].append(workload.id)
     write: list[Observed] = []
     queued: list[WorkloadId] = []
     stopped: dict[Wave, tuple[WorkloadId, ...]] = {}
     for workload in changing:
-        broken = {wave: failed[wave] for wave in workload.waves if failed[wave]}
-        if broken or any(rolling[wave] >= max_concurrent for wave in workload.waves):
+        wanted = {wave.places for wave in workload.waves}
+        broken = {wave: tuple(sorted(failed[wave])) for wave in workload.waves if wave in failed}
+        if broken or any(len(rolling[places] | {workload.id}) > max_concurrent for places in wanted):
             queued.append(workload.id)
         else:
             write.append(workload)
-            rolling.update(workload.waves)
+            for places in wanted:
+                rolling[places].add(workload.id)
         stopped |= broken
     return Plan(tuple(write), tuple(queued), stopped)

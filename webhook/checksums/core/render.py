@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from webhook.checksums.core import messages
 from webhook.checksums.core.digest import checksum
-from webhook.checksums.core.inputs import Absent, Found, Reading, Unreadable
+from webhook.checksums.core.inputs import Found, Reading, Unreadable
 from webhook.checksums.core.keys import NamespacedSource, Source
 from webhook.checksums.core.kinds import KINDS, WorkloadId, WorkloadKind
 from webhook.checksums.core.manifests import Document, Manifest, manifests, parse
@@ -22,6 +23,7 @@ class RenderedWorkload:
     Attributes:
         id: Its identity.
         checksums: The checksums in its pod template, by annotation key.
+        unread: Required sources that are not among the manifests, and were not looked for in a cluster.
         missing: Required sources that are neither among the manifests nor in the cluster.
         unreadable: Required sources that could not be read from the cluster, each with the reason.
         problems: Words of its opt-in that are not understood.
@@ -29,6 +31,7 @@ class RenderedWorkload:
 
     id: WorkloadId
     checksums: Mapping[str, str]
+    unread: tuple[Source, ...]
     missing: tuple[Source, ...]
     unreadable: tuple[tuple[Source, str], ...]
     problems: tuple[Problem, ...]
@@ -38,7 +41,8 @@ class RenderedWorkload:
         """What is wrong with it, one sentence each; empty if nothing is."""
         return (
             *(f"{self.id}: {problem}." for problem in self.problems),
-            *(f"{self.id}: {source} is not among the manifests." for source in self.missing),
+            *(f"{self.id}: {messages.not_among_manifests(source)}" for source in self.unread),
+            *(f"{self.id}: {source} is neither among the manifests nor in the cluster." for source in self.missing),
             *(f"{self.id}: {source} could not be read ({why})." for source, why in self.unreadable),
         )
 
@@ -117,8 +121,7 @@ class Rendering:
         """Add the checksums.
 
         Args:
-            readings: What was read from a cluster about the sources in `unresolved`; without a reading, a source is
-                missing.
+            readings: What was read from a cluster about the sources in `unresolved`, if it was.
         """
         readings = {**(readings or {}), **self._found}
         additions: dict[int, list[Addition]] = {}
@@ -155,18 +158,21 @@ class RenderTarget:
     def resolve(self, readings: Mapping[NamespacedSource, Reading]) -> RenderedWorkload:
         """Return its checksums, given what was found about their sources."""
         checksums: dict[str, str] = {}
+        unread: list[Source] = []
         missing: list[Source] = []
         unreadable: list[tuple[Source, str]] = []
         for requirement in self.requirements.items:
             source, provided = requirement.source, requirement.provided
-            reading = Found(provided) if provided else readings.get((self.id.namespace, source), Absent())
+            reading = Found(provided) if provided else readings.get((self.id.namespace, source))
             if isinstance(reading, Found):
                 checksums[source.key] = reading.checksum
             elif isinstance(reading, Unreadable):
                 unreadable.append((source, reading.why))
             elif not requirement.optional:
-                missing.append(source)
-        return RenderedWorkload(self.id, checksums, tuple(missing), tuple(unreadable), self.requirements.problems)
+                (unread if reading is None else missing).append(source)
+        return RenderedWorkload(
+            self.id, checksums, tuple(unread), tuple(missing), tuple(unreadable), self.requirements.problems
+        )
 
 
 def _edited(document: Document, additions: list[Addition]) -> str:

@@ -20,11 +20,13 @@ class Rollout(Enum):
     Attributes:
         DONE: All pods are of the current template and available.
         ROLLING: They are not yet.
-        FAILED: The workload's own controller has given up waiting for that.
+        PAUSED: They are not, and no pod is replaced until a user resumes the rollout.
+        FAILED: The workload's own controller has given up waiting for that, or it has made no progress for too long.
     """
 
     DONE = "done"
     ROLLING = "rolling"
+    PAUSED = "paused"
     FAILED = "failed"
 
 
@@ -35,17 +37,20 @@ def no_rollout(_: StoredWorkload) -> Rollout:
 
 def deployment_rollout(stored: StoredWorkload) -> Rollout:
     """Return the progress of a Deployment, or of a kind whose status has the same fields."""
-    status = stored.status
+    status, paused = stored.status, stored.spec.paused is True
+    unfinished = Rollout.PAUSED if paused else Rollout.ROLLING
     if not _is_observed(stored):
-        return Rollout.ROLLING
-    if any(
+        return unfinished
+    timed_out = any(
         condition.type == "Progressing" and condition.reason == _PROGRESS_DEADLINE_EXCEEDED
         for condition in status.conditions or ()
-    ):
-        return Rollout.FAILED
+    )
     desired, updated = _replicas(stored.spec), status.updated_replicas
+    # While it is paused, the condition stays; without an updated pod it is that of an earlier template.
+    if timed_out and (updated or not paused):
+        return Rollout.FAILED
     done = updated >= desired and status.replicas <= updated and status.available_replicas >= updated
-    return Rollout.DONE if done else Rollout.ROLLING
+    return Rollout.DONE if done else unfinished
 
 
 def stateful_set_rollout(stored: StoredWorkload) -> Rollout:

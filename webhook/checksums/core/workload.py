@@ -13,7 +13,7 @@ from webhook.admission.review import describe
 from webhook.checksums.core.keys import HELD, MANAGED, parse_managed
 from webhook.checksums.core.kinds import WorkloadKind
 from webhook.checksums.core.objects import (
-    ManagedFieldsEntry,
+    NOTHING,
     Metadata,
     StoredMetadata,
     StoredSpec,
@@ -22,27 +22,17 @@ from webhook.checksums.core.objects import (
     WorkloadSpec,
     find_template,
 )
+from webhook.checksums.core.pause import LAST_APPLIED, is_paused_by_others, pause_in_manifest
 from webhook.checksums.core.podspec import PodSpec, PodTemplate
 from webhook.errors import MalformedReviewError
 
-#: Where `kubectl apply` without `--server-side` leaves the manifest as its author wrote it.
-LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _ANNOTATIONS_PATH: Final = ("metadata", "annotations")
 _NO_TEMPLATE: Final = msgspec.Raw(b"null")
 
 _Tree = dict[str, Any]
 
 
-class _AppliedSpec(msgspec.Struct, frozen=True):
-    paused: bool | None = None
-
-
-class _Applied(msgspec.Struct, frozen=True):
-    spec: _AppliedSpec | None = None
-
-
 _template_decoder: Final = msgspec.json.Decoder(PodTemplate | None)
-_applied_decoder: Final = msgspec.json.Decoder(_Applied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +54,10 @@ class Workload:
     pod_spec: PodSpec
     paused: bool
     deleting: bool
-    _managed_fields: tuple[ManagedFieldsEntry, ...] = field(repr=False)
+    _managed_fields: msgspec.Raw = field(repr=False)
     _template: msgspec.Raw = field(repr=False)
+    #: The JSON of what decisions are not made of; empty for a stored object.
+    _others: tuple[msgspec.Raw, ...] = field(repr=False)
     #: How many objects exist on the path of the annotations, and on that of the pod template's annotations.
     _depth: int = field(repr=False)
     _template_depth: int = field(repr=False)
@@ -83,10 +75,7 @@ class Workload:
             template = _template_decoder.decode(raw)
         except msgspec.DecodeError as error:
             raise MalformedReviewError(f"The pod template cannot be read: {describe(error)}") from None
-        managed_fields = (manifest.metadata.managed_fields if manifest.metadata else None) or ()
-        return cls._make(
-            kind, manifest.metadata, manifest.spec, (depth, template), managed_fields=managed_fields, raw=raw
-        )
+        return cls._make(kind, manifest.metadata, manifest.spec, (depth, template), raw=raw, others=_others(manifest))
 
     @classmethod
     def of_stored(cls, kind: WorkloadKind, stored: StoredWorkload) -> Workload:
@@ -101,8 +90,8 @@ class Workload:
         spec: WorkloadSpec | StoredSpec | None,
         found: tuple[int, PodTemplate | None],
         *,
-        managed_fields: tuple[ManagedFieldsEntry, ...] = (),
         raw: msgspec.Raw = _NO_TEMPLATE,
+        others: tuple[msgspec.Raw, ...] = (),
     ) -> Workload:
         depth, template = found
         annotations = metadata.annotations if metadata else None
@@ -115,8 +104,9 @@ class Workload:
             pod_spec=(template.spec if template else None) or PodSpec(),
             paused=spec is not None and spec.paused is True,
             deleting=metadata is not None and metadata.deletion_timestamp is not None,
-            _managed_fields=managed_fields,
+            _managed_fields=metadata.managed_fields if metadata else NOTHING,
             _template=raw,
+            _others=others,
             _depth=_present(metadata, annotations),
             _template_depth=depth + _present(template, template_metadata, template_annotations),
         )
@@ -127,19 +117,33 @@ class Workload:
         return parse_managed(self.annotations.get(MANAGED))
 
     @property
-    def held(self) -> bool:
-        """Whether it is paused by rollonce."""
-        return self.kind.can_pause and self.paused and HELD in self.annotations
+    def checksums(self) -> dict[str, str]:
+        """The checksums in its pod template that rollonce wrote."""
+        managed = self.managed
+        return {key: value for key, value in self.template_annotations.items() if key in managed}
 
     @property
-    def says_not_paused(self) -> bool:
-        """Whether its author wrote `paused: false` into the manifest.
+    def held(self) -> bool:
+        """Whether it is paused by rollonce, and by nobody else."""
+        paused = self.kind.can_pause and self.paused and HELD in self.annotations
+        return paused and not is_paused_by_others(self._managed_fields, self.annotations.get(LAST_APPLIED))
 
-        The API server drops a false value before webhooks see the object. It is still visible in the owned fields of a
-        server-side apply, and in the manifest that a client-side apply stores in an annotation.
-        """
-        owned = any(entry.applies_paused for entry in self._managed_fields)
-        return not self.paused and (owned or _applied_paused(self.annotations.get(LAST_APPLIED)) is False)
+    @property
+    def manifest_pause(self) -> bool | None:
+        """The value of `paused` in the manifest of a workload that is not paused; None if it has none."""
+        if self.paused:
+            return None
+        return pause_in_manifest(self._managed_fields, self.annotations.get(LAST_APPLIED))
+
+    def is_same(self, other: Workload) -> bool:
+        """Return whether a write of it would change nothing of the other; both are of one review."""
+        return (
+            (self.annotations, self.template_annotations, self.paused)
+            == (other.annotations, other.template_annotations, other.paused)
+            and bytes(self._template) == bytes(other._template)
+            and bytes(self._managed_fields) == bytes(other._managed_fields)
+            and self._others == other._others
+        )
 
     def same_template(self, other: Workload, *, ignoring: Collection[str]) -> bool:
         """Return whether two pod templates are equal, apart from the annotations with these keys."""
@@ -192,12 +196,16 @@ def _put(tree: _Tree, path: tuple[str, ...], depth: int, entries: Mapping[str, A
     tree.update(entries)
 
 
-def _applied_paused(manifest: str | None) -> bool | None:
-    try:
-        applied = _applied_decoder.decode(manifest or "{}")
-    except msgspec.DecodeError:
-        return None
-    return applied.spec.paused if applied.spec else None
+def _others(manifest: WorkloadObject) -> tuple[msgspec.Raw, ...]:
+    metadata, spec = manifest.metadata or Metadata(), manifest.spec or WorkloadSpec()
+    return (
+        metadata.labels,
+        spec.replicas,
+        spec.strategy,
+        spec.min_ready_seconds,
+        spec.progress_deadline_seconds,
+        spec.revision_history_limit,
+    )
 
 
 def _without(template: msgspec.Raw, ignoring: Collection[str]) -> _Tree:

@@ -1,8 +1,8 @@
 """Add annotations to YAML (or JSON) text without changing any other character.
 
-The text is parsed for positions only, and new text is inserted there. The result is parsed to check it. If it is not
-what it should be (because of aliases, merge keys and other rare forms), the document is serialized again instead, which
-loses its comments but never changes its meaning.
+The text is parsed for positions only, and new lines are inserted there, which end as the others do. The result is
+parsed to check it. If it is not what it should be (because of aliases, merge keys and other rare forms), the document
+is serialized again instead, which loses its comments but never changes its meaning.
 """
 
 from __future__ import annotations
@@ -79,15 +79,16 @@ def edit(text: str, root: yaml.Node, tree: Tree, additions: Sequence[Addition]) 
         _put(expected, addition)
     if expected == tree:
         return text
+    line_break = _line_break(text)
     try:
         edits = [piece for addition in additions for piece in _edits(root, addition)]
-        changed = _apply(text, edits)
+        changed = _apply(text, edits, line_break)
         if yaml.load(changed, Loader) == expected:  # noqa: S506 - it is a safe loader
             return changed
     except (_CannotEditError, yaml.YAMLError):
         pass
-    dumped: str = yaml.safe_dump(expected, sort_keys=False, allow_unicode=True, width=2**20)
-    return "---\n" + dumped if text.startswith("---") else dumped
+    dumped: str = yaml.safe_dump(expected, sort_keys=False, allow_unicode=True, width=2**20, line_break=line_break)
+    return f"---{line_break}{dumped}" if text.startswith("---") else dumped
 
 
 def unshared(tree: Tree) -> Tree:
@@ -106,6 +107,12 @@ def child(node: yaml.Node, name: str | int) -> yaml.Node | None:
     return found[-1] if found else None
 
 
+def _line_break(text: str) -> str:
+    """Return the line break of a text, by its first line; CRLF is what editors on Windows write."""
+    first, newline, _ = text.partition("\n")
+    return "\r\n" if newline and first.endswith("\r") else "\n"
+
+
 def _put(tree: Tree, addition: Addition) -> None:
     for name in addition.path:
         if isinstance(tree, dict) and tree.get(name) is None:
@@ -114,10 +121,10 @@ def _put(tree: Tree, addition: Addition) -> None:
     tree.update(addition.entries)
 
 
-def _apply(text: str, edits: Iterable[_Edit]) -> str:
+def _apply(text: str, edits: Iterable[_Edit], line_break: str) -> str:
     # From the end, so that the positions of earlier edits stay valid.
     for piece in sorted(edits, key=lambda piece: piece.start, reverse=True):
-        text = text[: piece.start] + piece.text + text[piece.end :]
+        text = text[: piece.start] + piece.text.replace("\n", line_break) + text[piece.end :]
     return text
 
 

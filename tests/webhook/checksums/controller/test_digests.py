@@ -91,7 +91,7 @@ def test_dependents_are_an_index() -> None:
     assert dependents.put(worker, [DB]) == ()
     assert dependents.of(WHERE) == (web, worker)
     assert dependents.put(web, []) == ()
-    assert WHERE in dependents
+    assert dependents.of(WHERE) == (worker,)
     assert dependents.put(worker, []) == (WHERE,)
-    assert WHERE not in dependents
+    assert dependents.of(WHERE) == ()
     assert len(dependents) == 0

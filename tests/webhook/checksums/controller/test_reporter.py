@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.webhook.checksums.core.test_plan import TO_B, Shop
 from tests.webhook.checksums.decisions import decision
+from tests.webhook.checksums.manifests import workload
 from tests.webhook.kube.waiting import eventually
 from webhook.checksums.controller.reporter import StatusReporter
 from webhook.checksums.core.inputs import Absent, Unreadable
@@ -75,6 +76,35 @@ async def test_a_patch_is_reported_by_names_without_contents() -> None:
     assert recorder.events == []
     await eventually(lambda: recorder.events)
     assert recorder.events == [("a", EventType.NORMAL, "ConfigChanged", 'Rolled out (new contents of Secret "db").')]
+
+
+async def test_a_patch_of_a_paused_workload_is_no_rollout_yet() -> None:
+    """The Event does not say that it was rolled out."""
+    reporter, recorder = new_reporter()
+    shop = Shop("a")
+    tree = shop.tree
+    tree["spec"]["paused"] = True
+    reporter.wrote(replace(shop.observed(), workload=workload(tree)))
+    await eventually(lambda: recorder.events)
+    assert recorder.events[0][3] == 'Written (new contents of Secret "db"); rolled out when it is resumed.'
+
+
+def test_a_rollout_without_progress_is_reported_once() -> None:
+    """And again if it is another rollout."""
+    reporter, recorder = new_reporter()
+    for revision in (7, 7, 8):
+        reporter.stalled(Shop("a", revision=revision).observed())
+    assert [(event[2], event[1]) for event in recorder.events] == [("RolloutStalled", EventType.WARNING)] * 2
+
+
+def test_a_write_that_was_undone_is_reported() -> None:
+    """With the keys that have their old values, and what to do if rollonce itself undid it."""
+    reporter, recorder = new_reporter()
+    reporter.reverted(Shop("a").observed())
+    ((_, kind, reason, message),) = recorder.events
+    assert (kind, reason) == (EventType.WARNING, "RolloutReverted")
+    assert "restored the old value of checksum/secret.db" in message
+    assert "rollonce webhooks" in message
 
 
 def test_a_stopped_wave_is_reported_on_the_failed_workload() -> None:

@@ -26,7 +26,7 @@ from webhook.checksums.core.inputs import (
     Rules,
 )
 from webhook.checksums.core.keys import ENABLED, MANAGED, SECRETS, Source
-from webhook.checksums.core.messages import UNDO_CHANGES_NOTHING
+from webhook.checksums.core.messages import undo_changes_nothing
 
 
 def test_a_create_gets_its_checksum() -> None:
@@ -147,12 +147,14 @@ class TestStaged:
 class TestUndo:
     """A `kubectl rollout undo` writes the pod template of an earlier revision."""
 
-    @pytest.mark.parametrize("rules", [WARN, STAGED])
-    def test_of_checksums_only_changes_nothing_and_says_so(self, rules: Rules) -> None:
-        """Kubectl prints "rolled back"; the warning says what happened."""
-        decided = decision(stored(A), Found(B), old=stored(B), rules=rules)
+    @pytest.mark.parametrize(("rules", "current"), [(WARN, B), (STAGED, B), (STAGED, "c" * 64)])
+    def test_of_checksums_only_changes_nothing_and_says_so(self, rules: Rules, current: str) -> None:
+        """Kubectl prints "rolled back"; the warning names what is kept, which need not be the current contents."""
+        decided = decision(stored(A), Found(current), old=stored(B), rules=rules)
         assert applied(stored(A), decided.operations) == stored(B)
-        assert decided.warnings == (UNDO_CHANGES_NOTHING,)
+        assert decided.warnings == (undo_changes_nothing([KEY]),)
+        assert f"kept as they are stored: {KEY}." in decided.warnings[0]
+        assert "current contents" not in decided.warnings[0]
 
     def test_of_more_rolls_back_and_stays_current(self) -> None:
         """The old image gets the current checksum, without a warning."""

@@ -25,8 +25,8 @@ from webhook.checksums.core.inputs import (
 )
 from webhook.checksums.core.keys import ENABLED, HELD, SECRETS
 from webhook.checksums.core.kinds import DAEMON_SET, STATEFUL_SET, WorkloadKind
-from webhook.checksums.core.messages import RESUMED_BY_HAND
-from webhook.checksums.core.workload import LAST_APPLIED
+from webhook.checksums.core.messages import RESUMED_BY_HAND, YIELDED
+from webhook.checksums.core.pause import KUBECTL_PATCH, LAST_APPLIED
 
 
 class TestHold:
@@ -45,6 +45,7 @@ class TestHold:
         (warning,) = decided.warnings
         assert 'until there is Secret "db"' in warning
         assert "kubectl rollout resume" in warning
+        assert f"remove the annotation {HELD}" in warning
 
     @pytest.mark.parametrize("controller", [True, False])
     def test_it_is_released_with_its_checksum_in_one_patch(self, *, controller: bool) -> None:
@@ -111,12 +112,54 @@ class TestHold:
         decided = decision(new, Found(A), rules=HOLD, controller=True)
         assert applied(new, decided.operations)["spec"]["paused"] is True
 
-    def test_a_manifest_that_says_not_paused_is_refused(self) -> None:
-        """Its next apply would end the hold."""
-        new = manifest(annotations={**OPTED_IN, LAST_APPLIED: '{"spec":{"paused":false}}'})
+    @pytest.mark.parametrize("controller", [True, False])
+    @pytest.mark.parametrize("rules", [HOLD, WARN])
+    @pytest.mark.parametrize("reading", [Absent(), Found(A)])
+    def test_a_pause_by_hand_ends_the_hold_and_stays(self, rules: Rules, reading: Reading, *, controller: bool) -> None:
+        """With any policy; the checksum is added as soon as there is one."""
+        held = self.held()
+        new = manifest(annotations={**OPTED_IN, HELD: "x", LAST_APPLIED: '{"spec":{"paused":true}}'}, paused=True)
+        decided = decision(new, reading, old=None if controller else held, rules=rules, controller=controller)
+        after = applied(new, decided.operations)
+        assert decided.hold is Hold.YIELDED
+        assert YIELDED in decided.warnings
+        assert after["spec"]["paused"] is True
+        assert HELD not in after["metadata"]["annotations"]
+        assert template(after) == ({KEY: A} if isinstance(reading, Found) else {})
+
+    def test_opting_out_keeps_a_pause_by_hand(self) -> None:
+        """It ends the hold only."""
+        new = manifest(annotations={HELD: "x", LAST_APPLIED: '{"spec":{"paused":true}}'}, paused=True)
+        after = applied(new, decision(new, {}, controller=True).operations)
+        assert after["spec"]["paused"] is True
+        assert HELD not in after["metadata"]["annotations"]
+
+    def test_a_patch_that_changes_nothing_is_a_pause_by_hand(self) -> None:
+        """Only `kubectl patch` sends one, and it may have said `paused: true`."""
+        held = self.held()
+        after = applied(held, decision(held, Absent(), old=held, rules=HOLD, writer=KUBECTL_PATCH).operations)
+        assert after["metadata"]["annotations"] == OPTED_IN
+        assert after["spec"]["paused"] is True
+        again = decision(after, Absent(), old=held, rules=HOLD, writer=KUBECTL_PATCH)
+        assert again.operations == ()
+        assert YIELDED in again.warnings
+
+    @pytest.mark.parametrize("change", [{"labels": {"a": "b"}}, {"managedFields": [{"manager": "x"}]}, {}])
+    def test_a_patch_of_something_else_leaves_the_hold(self, change: Json) -> None:
+        """Whether of the metadata, of the specification, or by another client."""
+        new, writer = manifest(annotations=self.held()["metadata"]["annotations"], paused=True, **change), KUBECTL_PATCH
+        if not change:
+            new["spec"]["replicas"] = 2
+        assert decision(new, Absent(), old=self.held(), rules=HOLD, writer=writer).hold is Hold.KEPT
+        assert decision(self.held(), Absent(), old=self.held(), rules=HOLD, writer="manager").hold is Hold.KEPT
+
+    @pytest.mark.parametrize("value", ["false", "true"])
+    def test_a_manifest_with_a_value_is_refused(self, value: str) -> None:
+        """Its next apply would end the hold; with `true`, it would count as a pause by hand."""
+        new = manifest(annotations={**OPTED_IN, LAST_APPLIED: f'{{"spec":{{"paused":{value}}}}}'})
         refusal = decision(new, Absent(), rules=HOLD).refusal
         assert refusal is not None
-        assert "paused: false" in refusal.message
+        assert f"paused: {value}" in refusal.message
         assert decision(new, Found(A), rules=HOLD).refusal is None
 
     @pytest.mark.parametrize("kind", [STATEFUL_SET, DAEMON_SET])

@@ -11,7 +11,7 @@ from webhook.checksums.core.decide import decide
 from webhook.checksums.core.inputs import Absent, Found, MissingPolicy, Reading, Rules, Unreadable
 from webhook.checksums.core.keys import CONFIG_MAPS, ENABLED, HELD, MANAGED, SECRETS, Source
 from webhook.checksums.core.kinds import DEPLOYMENT, STATEFUL_SET, WorkloadKind
-from webhook.checksums.core.workload import LAST_APPLIED
+from webhook.checksums.core.pause import KUBECTL_PATCH, LAST_APPLIED
 
 SOURCES = [secret("a"), secret("b"), config_map("a")]
 KEYS = [source.key for source in SOURCES]
@@ -27,7 +27,7 @@ OWN_ANNOTATIONS = st.fixed_dictionaries(
         ENABLED: st.sampled_from(["true", "false", "maybe"]),
         MANAGED: st.lists(st.sampled_from(KEYS + FOREIGN), unique=True).map(",".join),
         HELD: st.just("waiting for secret/a"),
-        LAST_APPLIED: st.sampled_from(['{"spec":{"paused":false}}', "{}"]),
+        LAST_APPLIED: st.sampled_from(['{"spec":{"paused":false}}', '{"spec":{"paused":true}}', "{}"]),
         "example.com/mine": st.just("x"),
     },
 )
@@ -55,7 +55,15 @@ KINDS = st.sampled_from([DEPLOYMENT, STATEFUL_SET])
 
 
 @settings(max_examples=500)
-@given(new=MANIFESTS, old=st.none() | MANIFESTS, readings=READINGS, rules=RULES, kind=KINDS, controller=st.booleans())
+@given(
+    new=MANIFESTS,
+    old=st.none() | MANIFESTS,
+    readings=READINGS,
+    rules=RULES,
+    kind=KINDS,
+    controller=st.booleans(),
+    writer=st.sampled_from(["", KUBECTL_PATCH]),
+)
 def test_the_decision_is_idempotent(
     new: Json,
     old: Json | None,
@@ -64,13 +72,16 @@ def test_the_decision_is_idempotent(
     kind: WorkloadKind,
     *,
     controller: bool,
+    writer: str,
 ) -> None:
     """The patched object needs no further patch."""
     if controller:
         old = None
-    decided = decide(inputs_of(new, old, rules, kind, controller=controller), readings)
+    elif writer:
+        new = old or new
+    decided = decide(inputs_of(new, old, rules, kind, controller=controller, writer=writer), readings)
     after = applied(new, decided.operations)
-    again = decide(inputs_of(after, old, rules, kind, controller=controller), readings)
+    again = decide(inputs_of(after, old, rules, kind, controller=controller, writer=writer), readings)
     assert again.operations == ()
     assert (again.refusal is None) == (decided.refusal is None)
 
@@ -83,6 +94,18 @@ def test_nothing_else_is_changed(new: Json, old: Json | None, readings: dict[Sou
     assert _rest(after) == _rest(new)
 
 
+@given(new=MANIFESTS, old=st.none() | MANIFESTS, readings=READINGS, rules=RULES, controller=st.booleans())
+def test_a_pause_of_an_author_never_ends(
+    new: Json, old: Json | None, readings: dict[Source, Reading], rules: Rules, *, controller: bool
+) -> None:
+    """What a manifest has paused stays paused, whatever rollonce has written to the workload."""
+    author = {**(new["metadata"]["annotations"] or {}), LAST_APPLIED: '{"spec":{"paused":true}}'}
+    new = manifest(annotations=author, template_annotations=new["spec"]["template"]["metadata"]["annotations"])
+    new["spec"]["paused"] = True
+    inputs = inputs_of(new, None if controller else old, rules, controller=controller)
+    assert applied(new, decide(inputs, readings).operations)["spec"]["paused"] is True
+
+
 @given(new=MANIFESTS, readings=READINGS, rules=RULES)
 def test_written_keys_are_managed(new: Json, readings: dict[Source, Reading], rules: Rules) -> None:
     """Each key that a patch adds to the template is in the list of managed keys, so that it can be removed again."""
@@ -91,6 +114,19 @@ def test_written_keys_are_managed(new: Json, readings: dict[Source, Reading], ru
     written = {source.key for source in decided.changed}
     assert written <= after.managed
     assert after.managed <= after.template_annotations.keys() or decided.refusal is not None
+
+
+@settings(max_examples=500)
+@given(new=MANIFESTS, old=MANIFESTS, readings=READINGS, rules=RULES, controller=st.booleans())
+def test_no_managed_key_is_left_behind(
+    new: Json, old: Json, readings: dict[Source, Reading], rules: Rules, *, controller: bool
+) -> None:
+    """What was managed stays so or is gone, even if a client's write drops the list; so unmanaged keys are others'."""
+    inputs = inputs_of(new, None if controller else old, rules, controller=controller)
+    decided = decide(inputs, readings)
+    after = workload(applied(new, decided.operations))
+    was = workload(new if controller else old).managed
+    assert decided.refusal is not None or not (was & after.template_annotations.keys()) - after.managed
 
 
 @given(new=MANIFESTS, old=MANIFESTS, readings=READINGS)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.checksums.core.pace import Pace, Timing
+from webhook.checksums.core.pace import REVERTED_LIMIT, Pace, Timing
 
 PACE = Pace(settle=1, ceiling=5, backoff=10, backoff_limit=100)
 GAPS = st.lists(st.floats(0.001, 30), min_size=1, max_size=200)
@@ -31,6 +31,22 @@ def test_waiting_has_a_ceiling() -> None:
     for tenth in range(1000, 1060):
         timing = timing.changed(tenth / 10)
     assert timing.due(PACE) == 105
+
+
+def test_a_write_that_others_undo_is_tried_again_with_growing_delays() -> None:
+    """Also if further changes come, and if there is no change of contents to be written at all."""
+    timing = Timing().changed(100)
+    for seconds in (2, 4, 8):
+        timing = timing.reverted(1000)
+        assert timing.due(PACE) == 1000 + seconds
+        assert timing.changed(1000).due(PACE) == 1000 + seconds
+        assert timing.settled().due(PACE) == 1000 + seconds
+        assert not timing.settled().is_forgettable(10_000, PACE)
+    for _ in range(100):
+        timing = timing.reverted(1000)
+    assert timing.due(PACE) == 1000 + REVERTED_LIMIT
+    assert timing.rolled(1000, PACE).due(PACE) is None
+    assert timing.settled().accepted() == Timing(last_change=100)
 
 
 def test_a_change_that_was_undone_is_not_due() -> None:

@@ -131,6 +131,15 @@ def test_the_result_is_right_in_any_form(template: str, shape: str) -> None:
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("start", ["", "---\n"])
+def test_line_breaks_stay_as_they_are(template: str, start: str) -> None:
+    """A stream whose lines end in CR and LF gets no other lines, also where a document is serialized again."""
+    text = start + deployment(template) + SECRET
+    crlf = Rendering(text.replace("\n", "\r\n")).render().text
+    assert crlf == Rendering(text).render().text.replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_rendering_is_idempotent(template: str) -> None:
     """An entry that exists is not touched."""
     once = Rendering(deployment(template) + SECRET).render().text
@@ -166,7 +175,9 @@ def test_a_missing_source_is_a_complaint() -> None:
     rendering = Rendering(deployment("  template:\n"), namespace="prod")
     assert rendering.unresolved == {("prod", secret("db"))}
     rendered = rendering.render()
-    assert rendered.complaints == ("prod/deployment/shop: secret/db is not among the manifests.",)
+    (complaint,) = rendered.complaints
+    assert complaint.startswith("prod/deployment/shop: secret/db is not among the manifests. Add it to them, read it ")
+    assert "db=<64 hex digits> in the annotation rollout-checksums.proompteng.ai/secrets, or in the" in complaint
     assert rendered.text == deployment("  template:\n")
 
 
@@ -176,7 +187,7 @@ def test_readings_of_a_cluster_are_used() -> None:
     place = ("default", secret("db"))
     assert rendering.render({place: Found(A)}).workloads[0].checksums == {KEY: A}
     assert rendering.render({place: Absent()}).complaints == (
-        "default/deployment/shop: secret/db is not among the manifests.",
+        "default/deployment/shop: secret/db is neither among the manifests nor in the cluster.",
     )
     assert rendering.render({place: Unreadable("HTTP 403")}).complaints == (
         "default/deployment/shop: secret/db could not be read (HTTP 403).",

@@ -8,7 +8,7 @@ import pytest
 from webhook.checksums.core.kinds import DAEMON_SET, DEPLOYMENT, KINDS, STATEFUL_SET, WorkloadKind
 from webhook.checksums.core.rollout import Rollout
 
-DONE, ROLLING, FAILED = Rollout.DONE, Rollout.ROLLING, Rollout.FAILED
+DONE, ROLLING, PAUSED, FAILED = Rollout.DONE, Rollout.ROLLING, Rollout.PAUSED, Rollout.FAILED
 
 
 def rollout(kind: WorkloadKind, spec: dict[str, Any], generation: int = 1, **status: Any) -> Rollout:
@@ -46,6 +46,18 @@ def test_a_deployment_past_its_progress_deadline_has_failed() -> None:
     assert rollout(DEPLOYMENT, {}, generation=2, conditions=[condition]) is ROLLING
     available = {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"}
     assert rollout(DEPLOYMENT, {"replicas": 0}, conditions=[available]) is DONE
+
+
+def test_a_paused_deployment_does_not_roll() -> None:
+    """Nothing is replaced until it is resumed, and a deadline that passed before is not about its present template."""
+    counts = {"replicas": 1, "updatedReplicas": 0, "availableReplicas": 1}
+    paused = {"replicas": 1, "paused": True}
+    condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    assert rollout(DEPLOYMENT, paused, **counts) is PAUSED
+    assert rollout(DEPLOYMENT, paused, generation=2, **counts) is PAUSED
+    assert rollout(DEPLOYMENT, paused, **counts, conditions=[condition]) is PAUSED
+    assert rollout(DEPLOYMENT, paused, **(counts | {"updatedReplicas": 1}), conditions=[condition]) is FAILED
+    assert rollout(DEPLOYMENT, paused, **(counts | {"updatedReplicas": 1})) is DONE
 
 
 def test_without_replicas_it_is_one() -> None:

@@ -12,7 +12,8 @@ from tests.webhook.checksums.manifests import Json, applied, manifest, workload
 from webhook.admission.patch import Add, PatchOperation
 from webhook.checksums.core.kinds import DAEMON_SET, DEPLOYMENT, STATEFUL_SET, WorkloadKind
 from webhook.checksums.core.objects import StoredMetadata, stored_type
-from webhook.checksums.core.workload import LAST_APPLIED, Workload
+from webhook.checksums.core.pause import LAST_APPLIED
+from webhook.checksums.core.workload import Workload
 from webhook.errors import MalformedReviewError
 
 WANTED = {"checksum/secret.db": "1", "a~b/c": "2"}
@@ -39,7 +40,7 @@ def test_absent_and_null_fields_read_as_empty(tree: Json) -> None:
     """On every level."""
     seen = workload(tree)
     assert (seen.annotations, seen.template_annotations, seen.paused, seen.deleting) == ({}, {}, False, False)
-    assert (seen.managed, seen.held, seen.says_not_paused) == (frozenset(), False, False)
+    assert (seen.managed, seen.held, seen.manifest_pause) == (frozenset(), False, None)
 
 
 @pytest.mark.parametrize("tree", BARE)
@@ -110,7 +111,7 @@ def test_a_false_paused_is_found_in_the_applied_manifest() -> None:
     """A client-side apply stores the manifest in an annotation, with the false value."""
 
     def says(text: str) -> bool:
-        return workload(manifest(annotations={LAST_APPLIED: text})).says_not_paused
+        return workload(manifest(annotations={LAST_APPLIED: text})).manifest_pause is False
 
     assert says(json.dumps({"spec": {"paused": False}}))
     assert not says(json.dumps({"spec": {"paused": True}}))
@@ -124,7 +125,7 @@ def test_a_false_paused_is_found_in_the_owned_fields() -> None:
     """A server-side apply owns the field even if its value is false and not stored."""
 
     def says(entry: dict[str, Any], paused: bool | None = None) -> bool:  # noqa: FBT001 - reads like the field
-        return workload(manifest(paused=paused, managedFields=[entry])).says_not_paused
+        return workload(manifest(paused=paused, managedFields=[entry])).manifest_pause is False
 
     owning: Json = {"f:metadata": {"f:labels": {}}, "f:spec": {"f:replicas": {}, "f:paused": {}}}
     assert says({"manager": "kubectl", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": owning})
