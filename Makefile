@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DIST := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo test lint format types contracts generate check-generated lock bench clean
+.PHONY: help dev demo test verify lint format types contracts generate check-generated package lock bench clean
 
 help: ## Show all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,10 @@ test: $(VENV)/ready ## Run all tests
 	$(BIN)/python -m tests.controlplane build
 	$(BIN)/python -m pytest
 
+verify: $(VENV)/ready ## Run the long forms of the tests of deduplication: 20,000 histories, and the whole exploration
+	ROLLONCE_TEST_HISTORIES=5000 ROLLONCE_TEST_EXPLORATION=full $(BIN)/python -m pytest -s \
+		tests/webhook/dedupe/test_model.py tests/webhook/dedupe/test_exploration.py
+
 lint: $(VENV)/ready ## Check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,6 +52,10 @@ generate: $(VENV)/ready ## Write the files that are generated from the code
 
 check-generated: $(VENV)/ready ## Fail if a generated file is out of date
 	$(BIN)/python -m tests.generate --check
+
+package: $(VENV)/ready ## Package the Helm chart into dist/
+	$(BIN)/python -m tests.generate --check
+	$(BIN)/python -m tests.chart.package $(DIST)
 
 lock: $(VENV)/ready ## Pin the newest allowed versions of all dependencies
 	$(BIN)/python -m pip install --quiet uv

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import ssl
 import subprocess
@@ -21,24 +22,22 @@ from typing import Self
 from certs.authority import Authority, issue_leaf, new_authority
 from certs.names import ServingNames
 from certs.pem import encode_certificates
+from tests import ledger
 from tests.balancer import Balancer
 from tests.controlplane import ControlPlane
 from tests.controlplane.kubeconfig import write_private
 from tests.controlplane.ports import free_ports
 from tests.controlplane.process import ManagedProcess
+from tests.e2e.objects import run
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_CRD = ROOT / "tests" / "e2e" / "crd.yaml"
 DELIVERY_LABEL = "jangar.proompteng.ai/delivery-id"
 
-_PROBE = """
-apiVersion: orchestration.proompteng.ai/v1alpha1
-kind: OrchestrationRun
-metadata: {name: probe}
-spec: {orchestrationRef: {name: probe}, deliveryId: probe}
-"""
+_PROBE = json.dumps(run("probe", name="probe"))
 _HOST = "127.0.0.1"
-_NAMES = ServingNames("rollonce", "rollonce", hosts=("localhost",), addresses=(ip_address(_HOST),))
+_NAMESPACE = "rollonce"
+_NAMES = ServingNames("rollonce", _NAMESPACE, hosts=("localhost",), addresses=(ip_address(_HOST),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class SelfManaged:
     """Settings of an installation whose programs create the certificates themselves.
 
     Attributes:
-        namespace: Namespace of the CA Secret and of the Lease; it must exist.
+        namespace: Namespace of the installation, with the CA Secret and the Lease.
         settings: Further arguments of both programs, such as lifetimes.
         controllers: Number of controller processes.
         kubeconfig: Credentials of the controllers; by default those of the servers.
@@ -133,7 +132,8 @@ class Installation:
         """Start servers, wait until they are ready, and register them.
 
         Args:
-            plane: The control plane; the CustomResourceDefinition of runs is applied to it.
+            plane: The control plane; the CustomResourceDefinition of runs, the namespace and the state ConfigMap of
+                the installation are applied to it, and runs of earlier installations are deleted.
             folder: Folder for certificates and logs.
             redis_url: URL of the deduplication store.
             replicas: Number of server processes.
@@ -153,6 +153,7 @@ class Installation:
         try:
             plane.kubectl("apply", "-f", RUN_CRD)
             plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", RUN_CRD)
+            ledger.install(plane, managed.namespace if managed else _NAMESPACE)
             if register and managed:
                 # Readiness waits for the bundle in the configurations; a second apply does not change it.
                 made.apply()
@@ -188,8 +189,14 @@ class Installation:
 
     def configurations(self) -> str:
         """Return the webhook configurations as the command line prints them."""
-        bundle = () if self.managed else ("--ca-file", str(self.folder / "ca.crt"))
-        return command("webhooks", "--url", self.url, *bundle, module=self.module)
+        bundle = () if self.managed else (f"--ca-file={self.folder / 'ca.crt'}",)
+        return command("webhooks", *self.identity, *bundle, module=self.module)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The arguments that say which installation a program belongs to, and how the API server calls it."""
+        namespace = self.managed.namespace if self.managed else _NAMESPACE
+        return f"--namespace={namespace}", f"--webhooks-url={self.url}"
 
     @property
     def url(self) -> str:
@@ -228,12 +235,7 @@ class Installation:
     def certificate_settings(self) -> tuple[str, ...]:
         """Return the arguments that must be equal for all programs that manage the certificates."""
         assert self.managed
-        return (
-            f"--namespace={self.managed.namespace}",
-            f"--webhooks-url={self.url}",
-            f"--tls-extra-names=localhost,{_HOST}",
-            *self.managed.settings,
-        )
+        return (*self.identity, f"--tls-extra-names=localhost,{_HOST}", *self.managed.settings)
 
     def _spawn(
         self, replicas: int, kubeconfig: Path, redis_url: str, settings: Sequence[str], environment: Mapping[str, str]
@@ -255,7 +257,7 @@ class Installation:
         certificate = self.folder / f"server-{number}.crt"
         certificate.write_bytes(pair.chain_pem)
         key = write_private(self.folder / f"server-{number}.key", pair.key_pem.decode())
-        return f"--tls-certificate={certificate}", f"--tls-key={key}"
+        return *self.identity, f"--tls-certificate={certificate}", f"--tls-key={key}"
 
     def _program(
         self, program: str, number: int, kubeconfig: Path, arguments: Sequence[str], environment: Mapping[str, str]

@@ -14,7 +14,7 @@ from tests.rollonce import Installation
 from tests.valkey import Valkey
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """Start the deduplication store of the installation."""
     with Valkey.start(tmp_path_factory.mktemp("store")) as running:

@@ -35,6 +35,10 @@ class RawClient:
         """Send a POST request with an object."""
         return await self._client.send("POST", path, json.dumps(manifest).encode(), self._deadline())
 
+    async def replace(self, path: str, manifest: Object) -> Reply:
+        """Send a PUT request with an object."""
+        return await self._client.send("PUT", path, json.dumps(manifest).encode(), self._deadline())
+
     async def get(self, path: str) -> Reply:
         """Send a GET request."""
         return await self._client.get(path, self._deadline())

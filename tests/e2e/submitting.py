@@ -32,12 +32,15 @@ def short_timeout_plane(folder: Path) -> Iterator[ControlPlane]:
 
 
 def wait_until_synced(plane: ControlPlane, installation: Installation) -> None:
-    """Wait until the servers are ready and their store is synced."""
+    """Wait until the servers are ready, their store is synced, and a missing record proves something to each."""
     plane.wait_for(
         lambda: all(
-            replica.health("/readyz")[0] == 200 and replica.metric("rollonce_dedupe_unsynced_buckets") == 0
+            replica.health("/readyz")[0] == 200
+            and replica.metric("rollonce_dedupe_unsynced_buckets") == 0
+            and replica.metric("rollonce_dedupe_state_trusted") == 1
             for replica in installation.replicas
         ),
+        timeout=60,
         what="the store to be synced",
     )
 

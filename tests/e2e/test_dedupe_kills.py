@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests import ledger
 from tests.balancer import Balancer
 from tests.controlplane import ControlPlane
 from tests.e2e.objects import Object, run, runs
-from tests.e2e.raw import RawClient, concurrently, raw_client
+from tests.e2e.raw import RawClient, body, concurrently, raw_client
 from tests.e2e.submitting import (
     SETTINGS,
     lossy_proxy,
@@ -47,7 +49,10 @@ async def client(plane: ControlPlane) -> AsyncIterator[RawClient]:
 async def test_one_of_two_servers_cannot_reach_redis(
     plane: ControlPlane, namespace: str, valkey: Valkey, tmp_path: Path, client: RawClient
 ) -> None:
-    """Twenty creates with a generated name make one run, and so do twenty creates with different names."""
+    """Twenty creates with a generated name make one run, and so do twenty creates with different names.
+
+    The server without Redis refuses for now what it cannot know, and leaves the Service until it reaches Redis again.
+    """
     assert valkey.port is not None
     proxy = Balancer((valkey.port,))
     with Installation.start(plane, tmp_path / "servers", redis_url=valkey.url, settings=SETTINGS) as running:
@@ -62,8 +67,10 @@ async def test_one_of_two_servers_cannot_reach_redis(
         disconnected.process.wait_ready()
         running.balancer.ports = tuple(replica.port for replica in running.replicas)
         wait_until_synced(plane, running)
-        proxy.stop()
-        generated_names = await concurrently(20, [submit(client, namespace, run("g", prefix="build-"))] * 20)
+        proxy.ports = ()
+        proxy.cut()
+        generate = partial(until_answered, submit(client, namespace, run("g", prefix="build-")))
+        generated_names = await concurrently(20, [generate] * 20)
         assert sorted(reply.status for reply in generated_names) == [201] + [409] * 19
         jobs = [
             partial(until_answered, submit(client, namespace, run("h", name=f"chosen-{number}")))
@@ -73,6 +80,37 @@ async def test_one_of_two_servers_cannot_reach_redis(
         assert sorted(reply.status for reply in chosen_names) == [201] + [409] * 19
         assert len(run_names(plane, namespace)) == 2
         assert disconnected.metric("rollonce_dedupe_store_errors_total")
+        await asyncio.to_thread(
+            plane.wait_for, lambda: disconnected.health("/readyz")[0] == 503, what="the server to leave the Service"
+        )
+        assert disconnected.health("/readyz")[1].startswith("Redis: other replicas can reach it")
+        running.balancer.ports = (disconnected.port,)
+        running.balancer.cut()
+        refused = await submit(client, namespace, run("i", prefix="build-"))()
+        assert (refused.status, body(refused)["reason"]) == (503, "ServiceUnavailable")
+        assert "Another replica can reach Redis" in body(refused)["message"]
+        assert running.metric("rollonce_dedupe_degraded_total") == 0
+        proxy.ports = (valkey.port,)
+        await asyncio.to_thread(plane.wait_for, lambda: disconnected.health("/readyz")[0] == 200, what="it to be back")
+        proxy.stop()
+
+
+def test_the_last_server_stays_in_the_service(plane: ControlPlane, valkey: Valkey, tmp_path: Path) -> None:
+    """If Redis and the other server die together, the last one stays ready: its answers say when to try again."""
+    with Installation.start(
+        plane, tmp_path / "servers", redis_url=valkey.url, replicas=2, settings=SETTINGS
+    ) as running:
+        wait_until_synced(plane, running)
+        last, other = running.replicas
+        other.process.kill()
+        valkey.kill()
+        plane.wait_for(
+            lambda: any(known.get("down") for known in ledger.entry(plane)["servers"].values()),
+            what="the outage to be noticed",
+        )
+        until = time.monotonic() + 7
+        while time.monotonic() < until:
+            assert last.health("/readyz")[0] == 200
 
 
 @pytest.mark.parametrize("reserved", [False, True], ids=["before the reservation", "after the reservation"])

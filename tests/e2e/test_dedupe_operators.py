@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from tests.controlplane import ControlPlane
+from tests.controlplane.polling import wait_for
 from tests.e2e.objects import RUNS, run, runs
 from tests.e2e.test_deduplication import create
 from tests.rollonce import ROOT
@@ -82,8 +83,13 @@ def test_a_delivery_is_found_by_each_filter(
     for filters in (("--run", "first"), ("--ref", "build"), ("--id", delivery_id)):
         (found,) = runs_command.json("list", "-n", namespace, *filters)
         assert (found["run"], found["delivery_id"]) == ("first", delivery_id)
+    # No controller runs here: a server reads the run about a second after it was allowed, and confirms its record.
+    wait_for(
+        lambda: {found["status"] for found in runs_command.json("list", "-n", namespace)} == {"confirmed"},
+        what="the records to be confirmed",
+    )
     table = runs_command("list", "-n", namespace).stdout
-    assert [word in table for word in ("first", delivery_id, "[red]a/b[/red]", "reserved")] == [True] * 4
+    assert [word in table for word in ("first", delivery_id, "[red]a/b[/red]", "confirmed")] == [True] * 4
     assert "No stored run fits" in runs_command("list", "-n", namespace, "--run", "unknown").stdout
 
 
@@ -129,7 +135,7 @@ def test_a_missing_record_is_found_and_restored(
 ) -> None:
     """`verify` reports a run without its record with exit code 1, and `--fix` writes the record."""
     assert create(plane, namespace, run(delivery_id, name="kept")).returncode == 0
-    assert runs_command.json("verify", "-n", namespace)["findings"][0]["run"]["status"] == "reserved"
+    wait_for(lambda: runs_command.json("verify", "-n", namespace)["findings"] == [], what="the record to be confirmed")
     key = DeliveryKey(namespace, "build", delivery_id).record_key
     client_of(store).delete(key)
     found = runs_command("verify", "-n", namespace)

@@ -192,6 +192,7 @@ def test_a_refusal_by_a_quota_blocks_no_retry(plane: ControlPlane, namespace: st
         lambda: plane.get("resourcequota", "none", namespace).get("status", {}).get("hard"), what="the quota to apply"
     )
     refused = create(plane, namespace, run(delivery_id, name="same"))
-    assert "exceeded quota" in refused.stderr
+    assert "(Forbidden)" in refused.stderr
+    assert "quota: none" in refused.stderr
     plane.kubectl("delete", "resourcequota", "none", "-n", namespace)
     assert create(plane, namespace, run(delivery_id, name="same")).returncode == 0

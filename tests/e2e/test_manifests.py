@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import ledger
 from tests.controlplane import ControlPlane
 from tests.e2e.objects import deployment, run, secret, template_annotations
+from tests.e2e.submitting import wait_until_synced
 from tests.rollonce import ROOT, Installation
 from tests.valkey import Valkey
+from webhook.dedupe.settings import STATE
 
 MANIFESTS = ROOT / "deploy" / "manifests"
 NAMESPACE = "rollonce"
@@ -71,6 +74,16 @@ def test_the_pods_are_admitted_and_become_ready(cluster: ControlPlane) -> None:
     cluster.kubectl("wait", "--for=create", "pod/rollonce-valkey-0", "-n", NAMESPACE, "--timeout=60s")
 
 
+@pytest.mark.parametrize("name", ["rollonce", "rollonce-controller"])
+def test_one_replica_of_each_program_stays_when_nodes_are_drained(cluster: ControlPlane, name: str) -> None:
+    """Of two replicas, one may be evicted; the budget counts those of its own program only."""
+    budget = f"poddisruptionbudget/{name}"
+    condition = "--for=jsonpath={.status.disruptionsAllowed}=1"
+    cluster.kubectl("wait", condition, budget, "-n", NAMESPACE, "--timeout=60s")
+    status = cluster.get("poddisruptionbudget", name, NAMESPACE)["status"]
+    assert (status["expectedPods"], status["desiredHealthy"]) == (2, 1)
+
+
 def test_the_server_has_the_rights_that_it_needs(cluster: ControlPlane, server: Installation) -> None:
     """Checksums, deduplication and the rebuild of the store work, and the audit log has no forbidden request."""
     since = cluster.audit.offset()
@@ -80,7 +93,8 @@ def test_the_server_has_the_rights_that_it_needs(cluster: ControlPlane, server: 
         manifest = json.dumps(run("d-1", name=f"run-{code}"))
         created = cluster.kubectl("create", "-n", SERVED, "-f", "-", input=manifest, check=False)
         assert created.returncode == code, created.stderr
-    assert server.metric("rollonce_dedupe_unsynced_buckets") == 0
+    wait_until_synced(cluster, server)
+    assert ledger.entry(cluster)["servers"]
     events = list(cluster.audit.events(since=since, user=ACCOUNT))
     assert events
     assert [event for event in events if event.response_status.code == 403] == []
@@ -96,6 +110,56 @@ def test_the_server_has_no_other_rights(cluster: ControlPlane) -> None:
         *CLUSTER_RIGHTS,
     }
     assert allowed(cluster, "kube-system") == CLUSTER_RIGHTS
+    assert allowed(cluster, NAMESPACE) == {
+        *(("secrets", verb) for verb in ("get", "watch", "create")),
+        *(("configmaps", verb) for verb in ("get", "update")),
+        *CLUSTER_RIGHTS,
+    }
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "answer"),
+    [
+        ("get", STATE.default, "yes"),
+        ("update", STATE.default, "yes"),
+        ("patch", STATE.default, "no"),
+        ("delete", STATE.default, "no"),
+        ("create", "", "no"),
+        ("get", "rollonce", "no"),
+        ("update", "rollonce", "no"),
+    ],
+)
+def test_the_server_may_write_its_state_and_no_other_object(
+    cluster: ControlPlane, verb: str, name: str, answer: str
+) -> None:
+    """The rights are on the one ConfigMap, which it cannot create: what was deleted must not come back empty."""
+    arguments = ("auth", "can-i", verb, f"configmaps/{name}".rstrip("/"), f"--as={ACCOUNT}", "-n", NAMESPACE)
+    assert cluster.kubectl(*arguments, check=False).stdout.strip() == answer
+
+
+@pytest.mark.parametrize(
+    ("overlay", "namespace"),
+    [
+        ("namespaced", "rollonce"),
+        ("operator-list", "rollonce"),
+        ("another-namespace", "delivery"),
+        ("cluster-scoped", None),
+    ],
+)
+def test_the_overlays_have_the_state_and_its_rights(cluster: ControlPlane, overlay: str, namespace: str | None) -> None:
+    """Each that installs the server has the ConfigMap without data and the Role for its ServiceAccount."""
+    built = list(yaml.safe_load_all(cluster.kubectl("kustomize", ROOT / "deploy" / "overlays" / overlay).stdout))
+    found = {
+        manifest["kind"]: manifest
+        for manifest in built
+        if manifest["metadata"]["name"] == STATE.default and manifest["metadata"].get("namespace") == namespace
+    }
+    assert set(found) == ({"ConfigMap", "Role", "RoleBinding"} if namespace else set())
+    if namespace:
+        assert set(found["ConfigMap"]) == {"apiVersion", "kind", "metadata"}
+        assert found["Role"]["rules"][0]["resourceNames"] == [STATE.default]
+        (subject,) = found["RoleBinding"]["subjects"]
+        assert subject == {"kind": "ServiceAccount", "name": "rollonce", "namespace": namespace}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ spec, and the type, so that `deliveryId: 123` is refused by the schema of the AP
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from webhook.admission.registration import (
@@ -20,9 +20,10 @@ from webhook.admission.registration import (
 )
 from webhook.admission.review import Operation
 from webhook.admission.webhook import Webhook
+from webhook.dedupe.core.identity import LABEL
 from webhook.dedupe.core.run import ORCHESTRATION_RUNS, OrchestrationRun
 from webhook.dedupe.handlers import RunHandlers
-from webhook.dedupe.settings import SETTINGS
+from webhook.dedupe.settings import SETTINGS, STATE, dedupe_settings
 from webhook.feature import Command, Feature, Process
 from webhook.kube.rbac import AccessOptions, PolicyRule, ProgramRules
 
@@ -37,6 +38,27 @@ def _has_delivery_id(variable: str) -> str:
     )
 
 
+def _delivery_id(variable: str) -> str:
+    return f'({_has_delivery_id(variable)} ? {variable}.spec.deliveryId : "")'
+
+
+def _ref(variable: str) -> str:
+    reference = f"{variable}.spec.orchestrationRef"
+    return (
+        f"({variable} != null && has({variable}.spec) && type({variable}.spec) == map && has({reference})"
+        f' && type({reference}) == map && has({reference}.name) ? {reference}.name : "")'
+    )
+
+
+def _label(variable: str) -> str:
+    labels = f"{variable}.metadata.labels"
+    return f"({variable} != null && has({labels}) && '{LABEL}' in {labels} ? {labels}['{LABEL}'] : \"\")"
+
+
+def _changed(part: Callable[[str], str]) -> str:
+    return f"{part('oldObject')} != {part('object')}"
+
+
 def _rule(*operations: Operation) -> tuple[Rule, ...]:
     runs = ORCHESTRATION_RUNS
     return (Rule(operations, runs.group, (runs.version,), (runs.plural,)),)
@@ -44,9 +66,12 @@ def _rule(*operations: Operation) -> tuple[Rule, ...]:
 
 _NEW: Final = MatchCondition("has-a-delivery-id", _has_delivery_id("object"))
 _OLD: Final = MatchCondition("had-a-delivery-id", _has_delivery_id("oldObject"))
-_EITHER: Final = MatchCondition(
-    "has-or-had-a-delivery-id", f"({_has_delivery_id('object')}) || ({_has_delivery_id('oldObject')})"
+#: An update that changes nothing of the identity is none of ours: finalizers must go while rollonce is down.
+_CHANGES_IDENTITY: Final = MatchCondition(
+    "changes-the-identity",
+    f"{_changed(_delivery_id)} || ({_has_delivery_id('object')} && {_changed(_ref)})",
 )
+_CHANGES_LABEL: Final = MatchCondition("changes-our-label", _changed(_label))
 
 MUTATE: Final = Webhook(
     Registration(
@@ -60,19 +85,48 @@ MUTATE: Final = Webhook(
     ),
     OrchestrationRun,
     RunHandlers.mutate,
+    compact=OrchestrationRun.compact,
 )
 VALIDATE: Final = Webhook(
     Registration(
         name="validate-runs",
         type=WebhookType.VALIDATING,
         path="/validate/orchestrationruns",
-        rules=_rule(Operation.CREATE, Operation.UPDATE),
+        rules=_rule(Operation.CREATE),
         failure_policy=FailurePolicy.FAIL,
         side_effects=SideEffects.NONE_ON_DRY_RUN,
-        match_conditions=(_EITHER,),
+        match_conditions=(_NEW,),
     ),
     OrchestrationRun,
     RunHandlers.validate,
+    compact=OrchestrationRun.compact,
+)
+GUARD: Final = Webhook(
+    Registration(
+        name="guard-runs",
+        type=WebhookType.VALIDATING,
+        path="/guard/orchestrationruns",
+        rules=_rule(Operation.UPDATE),
+        failure_policy=FailurePolicy.FAIL,
+        side_effects=SideEffects.NONE,
+        match_conditions=(_CHANGES_IDENTITY,),
+    ),
+    OrchestrationRun,
+    RunHandlers.guard,
+)
+RESTORE_LABEL: Final = Webhook(
+    Registration(
+        name="restore-label",
+        type=WebhookType.MUTATING,
+        path="/restore-label/orchestrationruns",
+        rules=_rule(Operation.UPDATE),
+        # A label that is removed while rollonce is down costs less than an update that fails.
+        failure_policy=FailurePolicy.IGNORE,
+        side_effects=SideEffects.NONE,
+        match_conditions=(_NEW, _CHANGES_LABEL),
+    ),
+    OrchestrationRun,
+    RunHandlers.restore_label,
 )
 NOTE_DELETIONS: Final = Webhook(
     Registration(
@@ -87,11 +141,12 @@ NOTE_DELETIONS: Final = Webhook(
     ),
     OrchestrationRun,
     RunHandlers.note_deletion,
+    compact=OrchestrationRun.compact,
 )
 
 
 def _webhooks(_: RegistrationOptions) -> tuple[Webhook[RunHandlers, Any], ...]:
-    return MUTATE, VALIDATE, NOTE_DELETIONS
+    return MUTATE, RESTORE_LABEL, VALIDATE, GUARD, NOTE_DELETIONS
 
 
 def _rules(_: AccessOptions) -> ProgramRules:
@@ -117,11 +172,16 @@ async def _start_controller(process: Process) -> Sequence[LeaderRunnable]:
 
 DEDUPE: Final = Feature(
     name="deduplication",
-    server_settings=SETTINGS,
+    server_settings=(*SETTINGS, STATE),
     controller_settings=SETTINGS,
+    check_server=dedupe_settings,
+    check_controller=dedupe_settings,
     webhooks=_webhooks,
     rules=_rules,
     start_server=_start_server,
     start_controller=_start_controller,
-    commands=(Command("runs", "webhook.dedupe.commands", "Show which delivery has which run, and free deliveries."),),
+    commands=(
+        Command("runs", "webhook.dedupe.commands", "Show which delivery has which run, and free deliveries."),
+        Command("submit", "webhook.dedupe.submit", "Create runs; a delivery that has its run already is no error."),
+    ),
 )

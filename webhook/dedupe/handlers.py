@@ -7,11 +7,12 @@ from typing import Any
 from webhook.admission.patch import PatchOperation, diff
 from webhook.admission.response import Decision, allowed, patched
 from webhook.admission.review import AdmissionRequest, Operation
+from webhook.admission.text import shown
 from webhook.dedupe.confirm import Confirmer
 from webhook.dedupe.core import answers
-from webhook.dedupe.core.answers import UNAVAILABLE_RETRY_AFTER_SECONDS, shown
 from webhook.dedupe.core.decide import Verdict
 from webhook.dedupe.core.identity import LABEL, generated_name, label_value
+from webhook.dedupe.core.retry_after import SHORTEST
 from webhook.dedupe.core.run import OrchestrationRun, changed_identity
 from webhook.dedupe.metrics import DedupeMetrics
 from webhook.dedupe.settings import DedupeSettings
@@ -40,7 +41,7 @@ def run_patch(run: OrchestrationRun) -> tuple[PatchOperation, ...]:
 
 
 class RunHandlers:
-    """Handle the requests of the three webhooks.
+    """Handle the requests of the webhooks.
 
     Args:
         validator: Decides about creates.
@@ -71,15 +72,23 @@ class RunHandlers:
             return allowed()
         return patched(run_patch(request.object))
 
-    async def validate(self, request: AdmissionRequest[OrchestrationRun], deadline: Deadline) -> Decision:
-        """Allow one create for each delivery, and no change of its identity; a dry run reads and writes nothing."""
-        run = request.object
-        if run is None:
+    async def restore_label(self, request: AdmissionRequest[OrchestrationRun], deadline: Deadline) -> Decision:  # noqa: ARG002 - as above
+        """Set the label again that an update has changed or removed."""
+        if request.operation is not Operation.UPDATE or request.object is None:
             return allowed()
-        if request.operation is Operation.UPDATE and request.old_object is not None:
-            fields = changed_identity(request.old_object, run)
-            return answers.immutable(self._resource, request.name, fields) if fields else allowed()
-        if request.operation is not Operation.CREATE or request.is_dry_run:
+        return patched(run_patch(request.object))
+
+    async def guard(self, request: AdmissionRequest[OrchestrationRun], deadline: Deadline) -> Decision:  # noqa: ARG002 - as above
+        """Refuse an update that changes the identity of a delivery."""
+        if request.operation is not Operation.UPDATE or request.object is None or request.old_object is None:
+            return allowed()
+        fields = changed_identity(request.old_object, request.object)
+        return answers.immutable(self._resource, request.name, fields) if fields else allowed()
+
+    async def validate(self, request: AdmissionRequest[OrchestrationRun], deadline: Deadline) -> Decision:
+        """Allow one create for each delivery; a dry run reads and writes nothing."""
+        run = request.object
+        if run is None or request.operation is not Operation.CREATE or request.is_dry_run:
             return allowed()
         key = run.key(request.namespace)
         if key is None:
@@ -88,7 +97,7 @@ class RunHandlers:
             verdict, decision = await self._validator.decide(key, run, request.uid, deadline)
         except RollonceError as error:
             verdict, why = Verdict.UNAVAILABLE, str(error).rstrip(".")
-            decision = answers.unavailable(self._resource, key, why, retry_after=UNAVAILABLE_RETRY_AFTER_SECONDS)
+            decision = answers.unavailable(self._resource, key, why, retry_after=SHORTEST)
         outcome = verdict.value.replace(" ", "_")
         self._metrics.decisions.labels(outcome).inc()
         self._log.info(
@@ -110,8 +119,9 @@ class RunHandlers:
         try:
             await self._confirmer.confirm(run, deadline, by="delete")
         except RollonceError as error:
+            self._confirmer.postpone(run, by="delete")
             self._log.warning(
-                "deletion not noted",
+                "deletion not noted yet",
                 deliveryId=shown(run.delivery_id),
                 run=run.name,
                 problem=str(error),

@@ -38,6 +38,37 @@ class DedupeMetrics:
             "Reservations that too few replicas of Redis acknowledged in time.",
             registry=registry,
         )
+        self.unproved = Counter(
+            "rollonce_dedupe_unproved_total",
+            "Creates allowed although it is unknown whether the run of an earlier create was deleted (onUnproved).",
+            registry=registry,
+        )
+        self.trusted = Gauge(
+            "rollonce_dedupe_state_trusted",
+            "Whether the state at the API server is known and no other replica admits creates without Redis (1).",
+            registry=registry,
+        )
+        self.pending_reads = Counter(
+            "rollonce_dedupe_pending_reads_total",
+            "Reads of runs whose creates were allowed and not confirmed, by consequence.",
+            ("consequence",),
+            registry=registry,
+        )
+        self.postponed_confirmations = Gauge(
+            "rollonce_dedupe_postponed_confirmations",
+            "Deletions of runs that were not noted yet, because Redis did not answer.",
+            registry=registry,
+        )
+        self.recall_size = Gauge(
+            "rollonce_dedupe_recall_deliveries",
+            "Deliveries that this replica remembers for the time when Redis does not answer.",
+            registry=registry,
+        )
+        self.recall_behind = Gauge(
+            "rollonce_dedupe_recall_behind",
+            "Reservations of other replicas that this replica has not read yet.",
+            registry=registry,
+        )
         self.findings = Gauge(
             "rollonce_dedupe_store_findings",
             "Reasons why the configuration or state of Redis is unsafe; the log has them as text.",
@@ -49,7 +80,7 @@ class DedupeMetrics:
         )
         self.confirmations = Counter(
             "rollonce_dedupe_confirmations_total",
-            "Records confirmed, by what read the run (watch, delete, look, rebuild).",
+            "Records confirmed, by what read the run (watch, delete, look, pending, rebuild).",
             ("by",),
             registry=registry,
         )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
+from webhook.dedupe.buckets import Buckets
 from webhook.dedupe.confirm import Confirmer
-from webhook.dedupe.core.identity import BUCKETS
 from webhook.dedupe.core.reservation import Mark
 from webhook.dedupe.metrics import DedupeMetrics
 from webhook.dedupe.runs import Runs
 from webhook.dedupe.settings import DedupeSettings
-from webhook.dedupe.store import Store
 from webhook.dedupe.unsynced import UnsyncedBuckets
 from webhook.errors import RollonceError
 from webhook.runtime.backoff import Backoff
@@ -21,6 +20,8 @@ from webhook.runtime.log import Logger
 
 _CHECK_SECONDS: Final = 2.0
 _CALL_SECONDS: Final = 30.0
+#: A line of the log for each so many runs.
+_PROGRESS: Final = 1_000
 _BACKOFF: Final = Backoff(first=1.0, limit=30.0)
 
 
@@ -30,7 +31,7 @@ class Rebuilder:
     Any number of replicas may do this at the same time.
 
     Args:
-        store: What is rebuilt.
+        buckets: What is rebuilt.
         runs: What it is rebuilt from.
         confirmer: Writes the records.
         unsynced: The creates that this process has admitted without a record.
@@ -42,7 +43,7 @@ class Rebuilder:
 
     def __init__(
         self,
-        store: Store,
+        buckets: Buckets,
         runs: Runs,
         confirmer: Confirmer,
         unsynced: UnsyncedBuckets,
@@ -52,7 +53,7 @@ class Rebuilder:
         log: Logger,
         metrics: DedupeMetrics,
     ) -> None:
-        self._store = store
+        self._buckets = buckets
         self._runs = runs
         self._confirmer = confirmer
         self._unsynced = unsynced
@@ -65,10 +66,8 @@ class Rebuilder:
     async def run(self) -> None:
         """Keep the store synced until cancelled."""
         retry = Retry(self._clock, _BACKOFF)
-        taken = False
         while True:
             try:
-                taken = taken or await self.take_into_use()
                 await self.rebuild()
             except RollonceError as error:
                 self._metrics.rebuilds.labels("failed").inc()
@@ -78,34 +77,23 @@ class Rebuilder:
                 retry.succeeded()
                 await self._clock.sleep(_CHECK_SECONDS)
 
-    async def take_into_use(self) -> bool:
-        """Mark all buckets as synced if the store has no record and no run of any delivery is stored.
-
-        That is a first installation. Otherwise its first creates with a name of their own would have to wait as after
-        a loss.
-
-        Returns:
-            True, so that the caller remembers that this was done.
+    async def is_new(self) -> bool:
+        """Return whether the store and the cluster hold nothing of any delivery.
 
         Raises:
             StoreError: The store does not answer.
             KubernetesError: The API server does not answer.
         """
-        if await self._store.holds_records(self._deadline()):
-            return True
+        if await self._buckets.was_used(self._deadline):
+            return False
         for namespace in self._namespaces:
-            async for runs in self._runs.listing(namespace, self._deadline):
-                if any(run.delivery_id is not None for run in runs):
-                    return True
-        await self._store.declare_new(self._deadline())
-        self._log.info("deduplication store is new")
+            async for run in self._runs.listing(namespace, self._deadline):
+                if run.delivery_id is not None:
+                    return False
         return True
 
-    async def rebuild(self, buckets: Sequence[int] = range(BUCKETS)) -> bool:
+    async def rebuild(self) -> bool:
         """Rebuild the buckets that are not synced and whose loss is longer ago than a lease.
-
-        Args:
-            buckets: The buckets to check.
 
         Returns:
             Whether all of them are synced now.
@@ -116,9 +104,8 @@ class Rebuilder:
             KubernetesError: The API server does not answer; the buckets stay unsynced.
         """
         await self._unsynced.mark(self._deadline())
-        marks, now = await self._store.marks(self._deadline(), buckets)
+        marks, now = await self._buckets.marks(self._deadline())
         unsynced = {bucket: mark for bucket, mark in marks.items() if not mark.synced}
-        self._metrics.store_down.set(0)
         self._metrics.unsynced_buckets.set(len(unsynced))
         # A create that was allowed before the loss may be stored, and so appear in a list, until its lease is over.
         ripe = {bucket: mark for bucket, mark in unsynced.items() if now - mark.lost_at >= self._lease}
@@ -127,7 +114,7 @@ class Rebuilder:
         self._log.warning("rebuilding deduplication store", buckets=len(ripe))
         copied = await self._copy(ripe)
         synced = sum(
-            [await self._store.declare_synced(bucket, mark, self._deadline()) for bucket, mark in ripe.items()]
+            [await self._buckets.declare_synced(bucket, mark, self._deadline()) for bucket, mark in ripe.items()]
         )
         self._metrics.rebuilds.labels("done" if synced == len(ripe) else "overtaken").inc()
         self._metrics.unsynced_buckets.set(len(unsynced) - synced)
@@ -138,15 +125,15 @@ class Rebuilder:
         """Confirm all stored runs of these buckets; returns how many there are."""
         read = copied = 0
         for namespace in self._namespaces:
-            async for runs in self._runs.listing(namespace, self._deadline):
-                for run in runs:
-                    key = run.key()
-                    if key is not None and key.bucket in buckets:
-                        await self._confirmer.confirm(run, self._deadline(), by="rebuild")
-                        copied += 1
-                read += len(runs)
+            async for run in self._runs.listing(namespace, self._deadline):
+                key = run.key()
+                if key is not None and key.bucket in buckets:
+                    await self._confirmer.confirm(run, self._deadline(), by="rebuild")
+                    copied += 1
+                read += 1
+                if read % _PROGRESS == 0:
+                    self._log.info("reading runs for the rebuild", read=read)
                 self._metrics.rebuild_runs.set(read)
-                self._log.info("reading runs for the rebuild", read=read)
         return copied
 
     def _deadline(self) -> Deadline:

@@ -57,12 +57,45 @@ class Finding(msgspec.Struct, frozen=True):
     mended: bool
 
 
+class MissingRun(msgspec.Struct, frozen=True):
+    """A run that was stored once and is not any more, while its record still refuses its delivery."""
+
+    namespace: str
+    run: str
+    uid: str
+    created: str
+    phase: str
+
+
+class MissingReport(msgspec.Struct, frozen=True):
+    """Confirmed records whose runs are not stored.
+
+    Attributes:
+        count: How many there are.
+        runs: The first of them, or all.
+        undecided: Records of which this is unknown, because they do not tell their namespace or cannot be decoded.
+    """
+
+    count: int
+    runs: list[MissingRun]
+    undecided: int
+
+
 class VerifyReport(msgspec.Struct, frozen=True):
-    """The result of comparing the store with the cluster."""
+    """The result of comparing the store with the cluster.
+
+    Attributes:
+        checked: How many runs were compared.
+        findings: Those whose record is not as it should be.
+        unsynced_buckets: Buckets that are being rebuilt.
+        missing: Records without a run; None if they were not looked for. They are no fault: the deletion of a finished
+            run leaves one too.
+    """
 
     checked: int
     findings: list[Finding]
     unsynced_buckets: int
+    missing: MissingReport | None = None
 
     @property
     def healthy(self) -> bool:
@@ -84,6 +117,11 @@ def run_report(run: OrchestrationRun, status: RecordStatus, record: Record | Non
         status=status,
         recorded_run=record.name if record and record.state is not State.FORGOTTEN else "",
     )
+
+
+def missing_run(record: Record) -> MissingRun:
+    """Describe the run of a record without a run."""
+    return MissingRun(record.namespace, record.name, record.uid, time_text(record.created_at), record.phase)
 
 
 def record_report(record: Record, *, expires_at: float) -> RecordReport:

@@ -18,12 +18,13 @@ from webhook.dedupe.settings import DedupeSettings
 from webhook.kube.listing import Selection
 from webhook.kube.objects import DECODE_ERRORS, ObjectMeta, partial_decoder
 from webhook.kube.reflector import Reflector, Sink, WatchContext
+from webhook.runtime.decoding import DeepDecoder
 
 _CALL_SECONDS: Final = 30.0
 #: The most confirmations at a time while a page of a list is handled.
 _AT_ONCE: Final = 16
 
-_run_decoder: Final = msgspec.json.Decoder(OrchestrationRun)
+_run_decoder: Final = DeepDecoder(OrchestrationRun)
 
 
 class RunWatcher(Sink):

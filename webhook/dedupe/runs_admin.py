@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from webhook.dedupe.buckets import Buckets
 from webhook.dedupe.confirm import Confirmer
-from webhook.dedupe.core.evidence import RecordStatus, consequence_of_forget, record_status
+from webhook.dedupe.core.evidence import RecordFilter, RecordStatus, consequence_of_forget, record_status
 from webhook.dedupe.core.identity import DeliveryKey
 from webhook.dedupe.core.record import Record, State, UnreadableRecordError, canonical_uid
 from webhook.dedupe.core.run import OrchestrationRun
+from webhook.dedupe.missing_runs import MissingRuns
 from webhook.dedupe.report import DeliveryReport, Finding, RunReport, VerifyReport, record_report, run_report
 from webhook.dedupe.runs import Runs
 from webhook.dedupe.settings import DedupeSettings
@@ -30,25 +32,28 @@ class RunFilter:
 
     Attributes:
         namespace: Namespace of the run.
-        ref: Name of its orchestration.
+        ref: Name of its orchestration, empty for runs without one; None matches every run.
         delivery_id: Its deliveryId, byte for byte.
         run: Its name.
     """
 
     namespace: str = ""
-    ref: str = ""
+    ref: str | None = None
     delivery_id: str = ""
     run: str = ""
 
     def matches(self, run: OrchestrationRun) -> bool:
         """Return whether to report a run; one without a deliveryId never matches."""
-        return run.delivery_id is not None and all(
-            not expected or expected == actual
-            for expected, actual in (
-                (self.namespace, run.namespace),
-                (self.ref, run.ref),
-                (self.delivery_id, run.delivery_id),
-                (self.run, run.name),
+        return (
+            run.delivery_id is not None
+            and (self.ref is None or self.ref == run.ref)
+            and all(
+                not expected or expected == actual
+                for expected, actual in (
+                    (self.namespace, run.namespace),
+                    (self.delivery_id, run.delivery_id),
+                    (self.run, run.name),
+                )
             )
         )
 
@@ -68,23 +73,37 @@ class RunsAdmin:
 
     Args:
         store: The records.
+        buckets: The state of the store.
         runs: Reads runs from the API server.
         confirmer: Confirms and forgets records.
         settings: For the retention and the namespaces.
         clock: Time.
         log: Receives what is changed.
+
+    Attributes:
+        missing: Finds and frees records without runs.
     """
 
     def __init__(
-        self, store: Store, runs: Runs, confirmer: Confirmer, settings: DedupeSettings, *, clock: Clock, log: Logger
+        self,
+        store: Store,
+        buckets: Buckets,
+        runs: Runs,
+        confirmer: Confirmer,
+        settings: DedupeSettings,
+        *,
+        clock: Clock,
+        log: Logger,
     ) -> None:
         self._store = store
+        self._buckets = buckets
         self._runs = runs
         self._confirmer = confirmer
         self._settings = settings
         self._retention = settings.retention.total_seconds()
         self._clock = clock
         self._log = log
+        self.missing = MissingRuns(store, buckets, runs, confirmer, settings, clock=clock, log=log)
 
     async def listing(self, run_filter: RunFilter) -> list[RunReport]:
         """Return the stored runs, each with the status of its record.
@@ -103,9 +122,9 @@ class RunsAdmin:
             UnreadableRecordError: The record cannot be decoded.
             KubernetesError: The API server did not answer.
         """
-        _, record = await self._store.get(key, self._deadline())
-        expires_at = await self._store.expires_at(key, self._deadline()) if record else 0
-        stored = [run_report(run, self._status(run, record, key), record) for run in await self._of(key, record)]
+        _, record = await self._store.get(key.address, self._deadline())
+        expires_at = await self._store.expires_at(key.address, self._deadline()) if record else 0
+        stored = [run_report(run, self._status(run, record), record) for run in await self._of(key, record)]
         return DeliveryReport(
             namespace=key.namespace,
             orchestration=key.ref,
@@ -123,6 +142,17 @@ class RunsAdmin:
         run = await self._runs.get(namespace, name, self._deadline())
         return run.key(namespace) if run else None
 
+    async def find_by_id(self, namespace: str, delivery_id: str) -> list[DeliveryKey]:
+        """Return the deliveries of this id that have a stored run: one for each orchestration.
+
+        Raises:
+            KubernetesError: The API server did not answer.
+        """
+        chosen = RunFilter(namespace, delivery_id=delivery_id)
+        listing = self._runs.listing(namespace, self._deadline, delivery_id=delivery_id)
+        found = {key async for run in listing if chosen.matches(run) and (key := run.key(namespace))}
+        return sorted(found, key=lambda key: key.ref)
+
     async def prepare_forget(self, key: DeliveryKey) -> tuple[Record, str] | None:
         """Look up what would be forgotten.
 
@@ -134,14 +164,14 @@ class RunsAdmin:
             UnreadableRecordError: The record cannot be decoded.
             KubernetesError: The API server did not answer.
         """
-        _, record = await self._store.get(key, self._deadline())
+        _, record = await self._store.get(key.address, self._deadline())
         stored = await self._of(key, record)
         if record is None:
             for run in stored:
                 # After a loss a run can lack its record, and the rebuild would write it. Only a run that has a record
                 # can be forgotten.
                 await self._confirmer.confirm(run, self._deadline(), by="look")
-            _, record = await self._store.get(key, self._deadline())
+            _, record = await self._store.get(key.address, self._deadline())
         if record is None or record.state is State.FORGOTTEN:
             return None
         exists = any(canonical_uid(run.uid) == record.uid for run in stored)
@@ -157,7 +187,7 @@ class RunsAdmin:
             StoreError: The store did not answer; it is unknown whether it was forgotten.
             UnreadableRecordError: The record cannot be decoded.
         """
-        done = await self._confirmer.forget(key, record.uid, self._deadline())
+        done = await self._confirmer.forget(key.address, record.uid, self._deadline())
         self._log.warning(
             "delivery forgotten" if done else "delivery not forgotten, its record has changed",
             namespace=key.namespace,
@@ -168,12 +198,13 @@ class RunsAdmin:
         )
         return done
 
-    async def verify(self, run_filter: RunFilter, *, fix: bool) -> VerifyReport:
+    async def verify(self, run_filter: RunFilter, *, fix: bool, most_missing: int | None = None) -> VerifyReport:
         """Compare the store with the cluster.
 
         Args:
-            run_filter: Which runs.
+            run_filter: Which runs. Records without a run are looked for if it narrows nothing but the namespace.
             fix: Whether to confirm the runs that lack a confirmed record.
+            most_missing: How many records without a run to describe; None for all.
 
         Raises:
             StoreError: The store did not answer.
@@ -181,9 +212,11 @@ class RunsAdmin:
         """
         checked = 0
         found: list[Finding] = []
+        stored = self.missing.none_stored()
         async for each in self._compared(run_filter):
             checked += 1
             run, key, status = each.run, each.key, each.status
+            stored.add(key.address)
             if not status.wrong:
                 continue
             mended = fix and status.mendable
@@ -192,31 +225,44 @@ class RunsAdmin:
                 self._log.info("run confirmed", deliveryId=key.delivery_id, namespace=key.namespace, run=run.name)
             report = run_report(run, status, each.record)
             found.append(Finding(run=report, mendable=status.mendable, mended=mended))
-        marks, _ = await self._store.marks(self._deadline())
+        missing = None
+        if run_filter == RunFilter(run_filter.namespace):
+            records = RecordFilter((run_filter.namespace,) if run_filter.namespace else ())
+            missing = await self.missing.report(records, stored, most=most_missing)
+        marks, _ = await self._buckets.marks(self._deadline())
         return VerifyReport(
-            checked=checked, findings=found, unsynced_buckets=sum(not mark.synced for mark in marks.values())
+            checked=checked,
+            findings=found,
+            unsynced_buckets=sum(not mark.synced for mark in marks.values()),
+            missing=missing,
         )
 
     async def _compared(self, run_filter: RunFilter) -> AsyncGenerator[_Compared]:
         namespaces = (run_filter.namespace,) if run_filter.namespace else self._settings.watched_namespaces
         for namespace in namespaces:
-            listing = self._runs.listing(namespace, self._deadline, delivery_id=run_filter.delivery_id)
-            async for runs in listing:
-                keyed = [(run, key) for run in runs if run_filter.matches(run) and (key := run.key(namespace))]
-                for start in range(0, len(keyed), _AT_ONCE):
-                    some = keyed[start : start + _AT_ONCE]
-                    for compared in await asyncio.gather(*(self._compare(run, key) for run, key in some)):
+            some: list[tuple[OrchestrationRun, DeliveryKey]] = []
+            async for run in self._runs.listing(namespace, self._deadline, delivery_id=run_filter.delivery_id):
+                if run_filter.matches(run) and (key := run.key(namespace)):
+                    some.append((run, key))
+                if len(some) == _AT_ONCE:
+                    for compared in await self._compare_all(some):
                         yield compared
+                    some.clear()
+            for compared in await self._compare_all(some):
+                yield compared
+
+    async def _compare_all(self, some: Sequence[tuple[OrchestrationRun, DeliveryKey]]) -> list[_Compared]:
+        return await asyncio.gather(*(self._compare(run, key) for run, key in some))
 
     async def _compare(self, run: OrchestrationRun, key: DeliveryKey) -> _Compared:
         try:
-            _, record = await self._store.get(key, self._deadline())
+            _, record = await self._store.get(key.address, self._deadline())
         except UnreadableRecordError:
             return _Compared(run, key, None, RecordStatus.UNREADABLE)
-        return _Compared(run, key, record, self._status(run, record, key))
+        return _Compared(run, key, record, self._status(run, record))
 
-    def _status(self, run: OrchestrationRun, record: Record | None, key: DeliveryKey) -> RecordStatus:
-        return record_status(run, record, key, now=self._clock.time(), retention=self._retention)
+    def _status(self, run: OrchestrationRun, record: Record | None) -> RecordStatus:
+        return record_status(run, record, now=self._clock.time(), retention=self._retention)
 
     async def _of(self, key: DeliveryKey, record: Record | None) -> list[OrchestrationRun]:
         """Return the stored runs of a delivery, also one that has lost its label."""

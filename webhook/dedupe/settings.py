@@ -8,6 +8,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+from webhook.dedupe.core.decide import Policy
+from webhook.dedupe.core.record import OLD_VERSION, VERSION
+from webhook.dedupe.core.reservation import Rules
 from webhook.dedupe.core.run import ORCHESTRATION_RUNS, Resource
 from webhook.errors import ConfigurationError
 from webhook.runtime import parsers
@@ -22,9 +25,18 @@ class OnRedisDown(Enum):
     DENY = "deny"
     ALLOW = "allow"
 
-    def permits(self, *, generated: bool) -> bool:
-        """Return whether a create is allowed, given whether its name is the generated name of its delivery."""
-        return self is OnRedisDown.ALLOW or (self is OnRedisDown.GENERATED and generated)
+    def policy(self, *, generated: bool) -> Policy:
+        """Return what it says about a create, given whether its name is the generated name of its delivery."""
+        if self is OnRedisDown.ALLOW:
+            return Policy.ALWAYS
+        return Policy.GO if self is OnRedisDown.GENERATED and generated else Policy.STOP
+
+
+class OnUnproved(Enum):
+    """What happens to a delivery whose create was allowed, and whose run nothing looked for soon afterwards."""
+
+    ALLOW = "allow"  # if the run is absent after the lease, the next create is allowed, with a warning
+    DENY = "deny"  # the next create is refused until an operator frees the delivery
 
 
 def _redis_url(text: str) -> RedisUrl:
@@ -68,6 +80,25 @@ STRICT = Setting(
     "false",
     "Whether a known deliveryId with different parameters is refused by 422, and an unsafe Redis is not used.",
 )
+ON_UNPROVED = Setting(
+    "dedupe.onUnproved",
+    parsers.choice(OnUnproved),
+    "allow",
+    "What happens to a delivery whose run may have been stored and deleted unnoticed: allow (the next create is "
+    "allowed, with a warning) or deny (it is refused until `rollonce runs forget`).",
+)
+STATE = Setting(
+    "dedupe.state",
+    parsers.object_name,
+    "rollonce-state",
+    "ConfigMap in the namespace of this installation that keeps what must outlive the servers and Redis.",
+)
+RECORD_FORMAT = Setting(
+    "dedupe.recordFormat",
+    parsers.integer_between(OLD_VERSION, VERSION),
+    str(OLD_VERSION),
+    "Format of new records: 1, which the release before this one reads too, or 2.",
+)
 RESERVATION_LEASE = Setting(
     "dedupe.lease",
     parsers.duration_between(1, 3600),
@@ -82,13 +113,15 @@ DEDUPE_NAMESPACES = Setting(
     "ClusterRole.",
 )
 
-#: The settings of deduplication; both programs read all of them.
+#: The settings of deduplication that both programs read.
 SETTINGS: Final[tuple[Setting[Any], ...]] = (
     REDIS_URL,
     RETENTION,
     ON_REDIS_DOWN,
     STRICT,
+    ON_UNPROVED,
     RESERVATION_LEASE,
+    RECORD_FORMAT,
     DEDUPE_NAMESPACES,
 )
 
@@ -102,6 +135,8 @@ class DedupeSettings:
         on_redis_down: Which creates are allowed while Redis does not answer.
         strict: Whether different parameters under a known deliveryId are refused by 422, and an unsafe store is not
             used.
+        on_unproved: What happens to a delivery of which it is unknown whether its run was stored and deleted.
+        record_format: The version of new records.
         lease: How long a create that was allowed may take to be stored; it must be longer than the API server's
             `--request-timeout` (60 s by default).
         look_pause: Time between two reads of the API server while another create may be stored.
@@ -115,6 +150,8 @@ class DedupeSettings:
     retention: timedelta = timedelta(days=7)
     on_redis_down: OnRedisDown = OnRedisDown.GENERATED
     strict: bool = False
+    on_unproved: OnUnproved = OnUnproved.ALLOW
+    record_format: int = OLD_VERSION
     lease: timedelta = timedelta(seconds=90)
     look_pause: timedelta = timedelta(milliseconds=100)
     namespaces: tuple[str, ...] = ()
@@ -143,6 +180,11 @@ class DedupeSettings:
         return int(self.lease.total_seconds() * 1000)
 
     @property
+    def rules(self) -> Rules:
+        """The settings that decisions depend on."""
+        return Rules(self.lease_ms, trust_unproved=self.on_unproved is OnUnproved.ALLOW, strict=self.strict)
+
+    @property
     def reservation_ttl_ms(self) -> int:
         """How long an unconfirmed reservation is kept: as long as its run would count, however late it is stored."""
         return int((self.retention + self.lease).total_seconds() * 1000)
@@ -163,6 +205,8 @@ def dedupe_settings(settings: Settings) -> DedupeSettings:
         retention=settings[RETENTION],
         on_redis_down=settings[ON_REDIS_DOWN],
         strict=settings[STRICT],
+        on_unproved=settings[ON_UNPROVED],
+        record_format=settings[RECORD_FORMAT],
         lease=lease,
         namespaces=settings[DEDUPE_NAMESPACES],
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from webhook.dedupe.buckets import Buckets
 from webhook.dedupe.metrics import DedupeMetrics
 from webhook.dedupe.settings import DedupeSettings
-from webhook.dedupe.store import Store
 from webhook.errors import StoreError
 from webhook.runtime.clock import Clock
 from webhook.runtime.deadline import Deadline
@@ -25,7 +25,7 @@ class StoreHealth:
     """Check every server of the store.
 
     Args:
-        store: The store.
+        buckets: The store.
         settings: Whether an unsafe store is used.
         clock: Monotonic time and sleep.
         log: Receives each finding, once for as long as it lasts.
@@ -33,9 +33,9 @@ class StoreHealth:
     """
 
     def __init__(
-        self, store: Store, settings: DedupeSettings, *, clock: Clock, log: Logger, metrics: DedupeMetrics
+        self, buckets: Buckets, settings: DedupeSettings, *, clock: Clock, log: Logger, metrics: DedupeMetrics
     ) -> None:
-        self._store = store
+        self._buckets = buckets
         self._strict = settings.strict
         self._clock = clock
         self._log = log
@@ -50,7 +50,7 @@ class StoreHealth:
             StoreError: It did not answer.
         """
         if not self._strict:
-            await self._store.ping(deadline)
+            await self._buckets.ping(deadline)
         elif found := await self.check(deadline):
             raise UnsafeStoreError("The deduplication store is not safe, and strict is set: " + " ".join(found))
 
@@ -60,7 +60,7 @@ class StoreHealth:
         Raises:
             StoreError: A server did not answer.
         """
-        found = await self._store.findings(deadline)
+        found = await self._buckets.findings(deadline)
         for finding in found:
             if finding not in self._logged:
                 self._log.warning("deduplication store is not safe", finding=finding)

@@ -1,8 +1,11 @@
-"""Track buckets that hold creates admitted while Redis was down."""
+"""Buckets that hold creates which this process has admitted while Redis was down."""
 
 from __future__ import annotations
 
-from webhook.dedupe.store import Store
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from webhook.dedupe.buckets import Buckets
 from webhook.runtime.clock import Clock
 from webhook.runtime.deadline import Deadline
 
@@ -13,26 +16,54 @@ class UnsyncedBuckets:
     A marked bucket is rebuilt from the API server; until then a missing record is checked by a quorum read.
 
     Args:
-        store: Where the buckets are marked.
+        buckets: Where they are marked.
         clock: Monotonic time.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, buckets: Buckets, clock: Clock) -> None:
+        self._buckets = buckets
         self._clock = clock
         self._since: dict[int, float] = {}
 
-    def add(self, bucket: int) -> None:
-        """Note that a create of this bucket was admitted without a record."""
-        self._since[bucket] = self._clock.monotonic()
+    def __bool__(self) -> bool:
+        """Return whether a bucket is not marked yet."""
+        return bool(self._since)
 
-    async def mark(self, deadline: Deadline) -> None:
+    @contextmanager
+    def adding(self, bucket: int) -> Iterator[Callable[[], None]]:
+        """Note that a create of this bucket may be admitted without a record.
+
+        Yields:
+            Call it if the create is admitted; otherwise the note is taken back at the end.
+        """
+        before, now = self._since.get(bucket), self._clock.monotonic()
+        self._since[bucket] = now
+        kept = False
+
+        def keep() -> None:
+            nonlocal kept
+            kept = True
+
+        try:
+            yield keep
+        finally:
+            if not kept and self._since.get(bucket) == now:
+                del self._since[bucket]
+                if before is not None:
+                    self._since[bucket] = before
+
+    async def mark(self, deadline: Deadline, only: int | None = None) -> None:
         """Mark all noted buckets as lost in the store; call it before a missing record is taken as a proof.
+
+        Args:
+            deadline: When to give up.
+            only: Only this bucket; None for all. In a Cluster, others may be out of reach.
 
         Raises:
             StoreError: The store did not answer; buckets that are not marked yet stay noted.
         """
-        for bucket, at in list(self._since.items()):
-            await self._store.declare_lost(bucket, deadline, ago=int((self._clock.monotonic() - at) * 1000))
+        noted = {only: self._since[only]} if only in self._since else {} if only is not None else dict(self._since)
+        for bucket, at in noted.items():
+            await self._buckets.declare_lost(bucket, deadline, ago=int((self._clock.monotonic() - at) * 1000))
             if self._since.get(bucket) == at:
                 del self._since[bucket]

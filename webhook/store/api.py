@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,8 +60,12 @@ class ScriptRunner(Protocol):
             StoreError: No answer in time, or an error.
         """
 
-    async def size(self, deadline: Deadline) -> int:
-        """Return the number of keys.
+    def keys(self, pattern: bytes, deadline: Callable[[], Deadline]) -> AsyncGenerator[list[bytes]]:
+        """Yield the keys that match a pattern, page by page, in no order; a key may come twice.
+
+        Args:
+            pattern: A glob pattern.
+            deadline: Creates the deadline of each page.
 
         Raises:
             StoreError: No answer in time, or an error.

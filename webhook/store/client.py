@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
@@ -22,6 +23,7 @@ from webhook.store.url import RedisUrl
 #: A server on the same network answers in under a millisecond; after this time it is better to ask again.
 TIMEOUT_SECONDS: Final = 0.25
 _BACKOFF_SECONDS: Final = 0.01
+_SCAN_COUNT: Final = 1_000
 
 
 class RedisClient:
@@ -137,14 +139,32 @@ class RedisClient:
         )
         return {node: {name: str(value) for name, value in info.items()} for node, info in nodes.items()}
 
-    async def size(self, deadline: Deadline) -> int:
-        """Return the number of keys, in all shards of a Cluster together.
+    async def keys(self, pattern: bytes, deadline: Callable[[], Deadline]) -> AsyncGenerator[list[bytes]]:
+        """Yield the keys that match a pattern, page by page, in no order; a key may come twice.
+
+        Args:
+            pattern: A glob pattern.
+            deadline: Creates the deadline of each page.
 
         Raises:
             StoreError: No answer in time, or an error.
         """
-        where = {"target_nodes": RedisCluster.PRIMARIES} if self.url.form == "cluster" else {}
-        return cast("int", await self._bounded(lambda: self._client.execute_command("DBSIZE", **where), deadline))
+        open_: list[tuple[int, str]] = [(0, "")]
+        while open_:
+            cursor, node = open_.pop()
+            where: dict[str, Any] = {"target_nodes": self._node(node)} if node else {}
+            scan = partial(self._client.scan, cursor, match=pattern, count=_SCAN_COUNT, **where)
+            cursors, found = cast("tuple[int | Mapping[str, int], list[bytes]]", await self._bounded(scan, deadline()))
+            # A Cluster answers with a cursor for each of its primaries.
+            following = cursors if isinstance(cursors, Mapping) else {"": cursors}
+            open_.extend((cursor, node) for node, cursor in following.items() if cursor)
+            yield found
+
+    def _node(self, name: str) -> ClusterNode:
+        node = cast("RedisCluster", self._client).get_node(node_name=name)
+        if node is None:
+            raise StoreError("A server has left the Cluster while its keys were read.")
+        return node
 
     async def command(self, name: str, *words: bytes | int, deadline: Deadline) -> object:
         """Send a command and return its result, as the library decodes it.
@@ -170,6 +190,10 @@ class RedisClient:
             raise StoreError("Redis did not answer in time.") from None
         except (RedisError, OSError) as error:
             raise StoreError(f"Redis cannot be used: {_text_of(error)}.") from None
+        except AttributeError:
+            # In a Cluster, the library writes to a connection that another call has closed since, because its server
+            # has left.
+            raise StoreError("Redis cannot be used: the connection was closed.") from None
         else:
             return answer
 

@@ -23,7 +23,7 @@ from webhook.dedupe.core.identity import DeliveryKey
 from webhook.dedupe.core.run import OrchestrationRun
 from webhook.dedupe.metrics import DedupeMetrics
 from webhook.dedupe.settings import DedupeSettings
-from webhook.dedupe.wiring import Deduplication
+from webhook.dedupe.wiring import Deduplication, StateAddress
 from webhook.runtime.clock import Clock
 from webhook.runtime.deadline import Deadline
 from webhook.store.client import RedisClient
@@ -36,6 +36,20 @@ hypothesis.settings.load_profile("untimed")
 def soon(seconds: float = 2.0) -> Deadline:
     """Return a deadline as the API server sets it."""
     return Deadline.after(seconds, time.monotonic)
+
+
+#: The tasks of replicas, which end with the test.
+_running: list[asyncio.Task[None]] = []
+
+
+@pytest.fixture(autouse=True)
+async def ending() -> AsyncIterator[None]:
+    """End the tasks of replicas with the test."""
+    yield
+    for task in _running:
+        task.cancel()
+    await asyncio.gather(*_running, return_exceptions=True)
+    _running.clear()
 
 
 @dataclass
@@ -52,14 +66,48 @@ class Replica:
             self.settings,
             self.storage,
             self.client,
+            state=StateAddress(),
             clock=Clock(),
             log=structlog.get_logger(),
             metrics=self.metrics,
         )
-        self.store = self.deduplication.store
-        self.confirmer = self.deduplication.confirmer
+        self.store = self.deduplication.records.store
+        self.buckets = self.deduplication.records.buckets
+        self.confirmer = self.deduplication.records.confirmer
         self.handlers = self.deduplication.handlers
         self.rebuilder = self.deduplication.rebuilder
+        self.keeper = self.deduplication.keeper
+        self.follower = self.deduplication.follower
+
+    async def join(self, *, minutes_ago: float = 1.0) -> Replica:
+        """Start the background tasks of a server, which run until the test ends or the replica leaves.
+
+        Args:
+            minutes_ago: How long the others have known of it.
+        """
+        await self.keeper.step()
+        await self.follower.step(verify=False)
+        await self.deduplication.recollection.fill()
+        if self.keeper._continuity.registered_at is not None:
+            self.keeper._continuity.registered_at -= 60 * minutes_ago
+        self.tasks = [
+            asyncio.create_task(work())
+            for work in (self.keeper.run, self.follower.run, self.deduplication.recollection.run)
+        ]
+        _running.extend(self.tasks)
+        return self
+
+    async def leave(self) -> None:
+        """End the background tasks, as a server that is stopped."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.keeper.retire()
+
+    async def changed(self, settings: DedupeSettings) -> Replica:
+        """Replace the replica by one with other settings."""
+        await self.leave()
+        return await Replica(self.client, self.storage, settings).join()
 
     async def validate(
         self, run: OrchestrationRun, *, request_uid: str = "", dry_run: bool = False, seconds: float = 2.0
@@ -83,6 +131,11 @@ class Replica:
         return decision
 
 
+async def holds_records(replica: Replica) -> bool:
+    """Return whether the store holds a record."""
+    return any([found async for found in replica.buckets.digests(soon)])
+
+
 def status_of(decision: Decision) -> Status:
     """Return the status of a refusal."""
     assert not decision.allowed
@@ -90,9 +143,12 @@ def status_of(decision: Decision) -> Status:
     return decision.status
 
 
-def fresh(name: str = "nightly-1", *, delivery_id: str | None = "d-1", parameters: bytes = b"{}") -> OrchestrationRun:
-    """Return a run that is created now, as the validating webhook gets it."""
-    return make_run(name, uid=str(uuid.uuid4()), created=time.time(), delivery_id=delivery_id, parameters=parameters)
+def fresh(
+    name: str = "nightly-1", *, delivery_id: str | None = "d-1", parameters: bytes = b"{}", age: float = 0.0
+) -> OrchestrationRun:
+    """Return a run that is created now, or some seconds ago, as the validating webhook gets it."""
+    created = time.time() - age
+    return make_run(name, uid=str(uuid.uuid4()), created=created, delivery_id=delivery_id, parameters=parameters)
 
 
 def key_of(run: OrchestrationRun) -> DeliveryKey:
@@ -157,6 +213,4 @@ async def client(valkey: Valkey) -> AsyncIterator[RedisClient]:
 @pytest.fixture
 async def replica(client: RedisClient) -> Replica:
     """A replica over a new store."""
-    made = Replica(client)
-    await made.store.declare_new(soon())
-    return made
+    return await Replica(client).join()

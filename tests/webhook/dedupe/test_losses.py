@@ -16,14 +16,14 @@ async def kill_after_each(valkey: Valkey, replica: Replica, times: int) -> list[
     for number in range(times):
         run = fresh(f"run-{number}", delivery_id=f"d-{number}")
         key = key_of(run)
-        marks, _ = await replica.store.marks(soon(), (key.bucket,))
+        marks, _ = await replica.buckets.marks(soon())
         # After a restart the bucket is not synced, and a name of its own would have to wait.
-        assert await replica.store.declare_synced(key.bucket, marks[key.bucket], soon())
+        assert await replica.buckets.declare_synced(key.bucket, marks[key.bucket], soon())
         assert (await replica.validate(run)).allowed
         valkey.kill()
         valkey.restart()
-        _, record = await replica.store.get(key, soon())
-        marks, _ = await replica.store.marks(soon(), (key.bucket,))
+        _, record = await replica.store.get(key.address, soon())
+        marks, _ = await replica.buckets.marks(soon())
         found.append((record is not None, marks[key.bucket].synced))
     return found
 
@@ -32,7 +32,7 @@ async def test_nothing_acknowledged_is_lost_when_every_write_is_synchronized(tmp
     """With `appendfsync always`, Valkey killed after each of a hundred acknowledged creates has all of them."""
     with Valkey.start(tmp_path / "always", appendonly="always") as valkey:
         client = RedisClient(parse_url(valkey.url))
-        found = await kill_after_each(valkey, Replica(client), 100)
+        found = await kill_after_each(valkey, await Replica(client).join(), 100)
         await client.close()
     assert all(exists for exists, _ in found)
 
@@ -49,6 +49,6 @@ async def test_a_lost_answer_is_no_false_duplicate(valkey: Valkey, replica: Repl
     socket = valkey.folder / "relay.sock"
     async with relay(socket, valkey.port, lose=b"made") as lost:
         client = RedisClient(parse_url(f"unix://{socket}"))
-        assert (await Replica(client, replica.storage).create(fresh())).allowed
+        assert (await (await Replica(client, replica.storage).join()).create(fresh())).allowed
         await client.close()
     assert lost

@@ -23,7 +23,7 @@ from webhook.dedupe.core.record import Record, State
 from webhook.dedupe.metrics import DedupeMetrics
 from webhook.dedupe.run_watcher import RunWatcher
 from webhook.dedupe.settings import DedupeSettings
-from webhook.dedupe.wiring import Deduplication
+from webhook.dedupe.wiring import Records
 from webhook.errors import StoreError
 from webhook.kube.client import KubernetesClient, load_configuration
 from webhook.kube.metrics import WatchMetrics
@@ -43,13 +43,13 @@ class Controller:
         self.namespace = namespace
         self.metrics = DedupeMetrics(CollectorRegistry())
         self.watch_metrics = WatchMetrics(CollectorRegistry())
-        deduplication = Deduplication(settings, api, client, clock=clock, log=log, metrics=self.metrics)
-        self.store = deduplication.store
-        self.watcher: RunWatcher = deduplication.run_watcher(WatchContext(api, clock, log, self.watch_metrics))
+        records = Records(settings, api, client, clock=clock, log=log, metrics=self.metrics)
+        self.store = records.store
+        self.watcher: RunWatcher = records.run_watcher(WatchContext(api, clock, log, self.watch_metrics))
 
     async def record(self, delivery_id: str) -> Record | None:
         """Return the record of a delivery."""
-        _, record = await self.store.get(DeliveryKey(self.namespace, "build", delivery_id), soon())
+        _, record = await self.store.get(DeliveryKey(self.namespace, "build", delivery_id).address, soon())
         return record
 
     async def until_confirmed(self, delivery_id: str, *, phase: str = "") -> None:

@@ -7,17 +7,11 @@ Source of the structures: https://kubernetes.io/docs/reference/kubernetes-api/co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from webhook.admission.response import Decision, Status, StatusCause, StatusDetails, allowed, denied
+from webhook.admission.text import shown
 from webhook.dedupe.core.identity import DeliveryKey
 from webhook.dedupe.core.run import Resource
-
-#: kubectl tries 10 times: with this pause, for longer than the lease of a reservation.
-RETRY_AFTER_SECONDS: Final = 10
-#: A short outage of the store or the API server ends sooner than a lease; 10 tries still take 50 seconds.
-UNAVAILABLE_RETRY_AFTER_SECONDS: Final = 5
-_SHOWN: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +37,50 @@ class Existing:
     @property
     def state(self) -> str:
         """The phase as messages show it."""
-        phase = self.phase or "Pending"
-        return f"phase {phase}" if self.stored else f"deleted since, last phase {self.phase or 'unknown'}"
+        phase = shown(self.phase)
+        return f"phase {phase or 'Pending'}" if self.stored else f"deleted since, last phase {phase or 'unknown'}"
 
 
-def shown(text: str) -> str:
-    """Return a text of a client, cut to a length that suits a message, a log line or an annotation."""
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
-def admitted(key: DeliveryKey, *, recorded: bool) -> Decision:
+def admitted(key: DeliveryKey, *, recorded: bool, warnings: tuple[str, ...] = (), unproved: str = "") -> Decision:
     """Allow the first create of a delivery.
 
     Args:
         key: The delivery.
         recorded: False if the store holds no record of it, because it did not answer.
+        warnings: Shown to the client.
+        unproved: Name of the run of an earlier create that may have been stored and deleted unnoticed; empty for none.
     """
     annotations = {"delivery-id": shown(key.delivery_id), "idempotent": "false"}
-    return allowed(audit_annotations=annotations if recorded else annotations | {"store": "unavailable"})
+    if not recorded:
+        annotations["store"] = "unavailable"
+    if unproved:
+        annotations["unproved-run"] = unproved
+    return allowed(warnings=warnings, audit_annotations=annotations)
+
+
+def unproved_warning(key: DeliveryKey, name: str) -> str:
+    """Warn that an earlier create of the delivery may have been stored and deleted unnoticed.
+
+    Args:
+        key: The delivery.
+        name: Name of the run of that create.
+    """
+    return (
+        f'Whether an earlier create of delivery {shown(key.delivery_id)!r}, as "{name}", made a run that was deleted '
+        "since is unknown (dedupe.onUnproved: allow)"
+    )
+
+
+def rights_warning(resource: Resource, namespace: str) -> str:
+    """Warn that duplicates in a namespace cannot be decided."""
+    return f"Duplicates of this run cannot be decided: {_rights(resource, namespace)}"
+
+
+def _rights(resource: Resource, namespace: str) -> str:
+    return (
+        f"rollonce may not read {resource.plural}.{resource.group} in this namespace; grant it by: "
+        f"rollonce rbac -n {namespace} | kubectl apply -f -"
+    )
 
 
 def duplicate(resource: Resource, key: DeliveryKey, run: Existing, *, strict: bool) -> Decision:
@@ -80,7 +100,7 @@ def duplicate(resource: Resource, key: DeliveryKey, run: Existing, *, strict: bo
         "idempotent": "true",
         "run": run.name,
         "run-uid": run.uid,
-        "phase": run.phase,
+        "phase": shown(run.phase),
     }
     text = (
         f'delivery {shown(key.delivery_id)!r} of orchestration "{shown(key.ref)}" already has its run: '
@@ -106,19 +126,20 @@ def duplicate(resource: Resource, key: DeliveryKey, run: Existing, *, strict: bo
     )
 
 
-def in_flight(resource: Resource, key: DeliveryKey, name: str) -> Decision:
+def in_flight(resource: Resource, key: DeliveryKey, name: str, *, retry_after: int) -> Decision:
     """Refuse a create for now: another one of the delivery was allowed, and it is unknown whether it was stored.
 
     Args:
         resource: The resource of the run.
         key: The delivery.
         name: Name of the run that may be stored soon.
+        retry_after: Seconds after which to try again.
     """
     message = (
         f'another create of delivery {shown(key.delivery_id)!r}, {resource.kind} "{name}", is under way; '
         "whether it is stored will be known soon"
     )
-    return _later(resource, key, Status(message, "TooManyRequests", 429), RETRY_AFTER_SECONDS)
+    return _later(resource, key, Status(message, "TooManyRequests", 429), retry_after)
 
 
 def unavailable(resource: Resource, key: DeliveryKey, why: str, *, retry_after: int) -> Decision:
@@ -132,6 +153,17 @@ def unavailable(resource: Resource, key: DeliveryKey, why: str, *, retry_after: 
     """
     message = f"it is unknown now whether delivery {shown(key.delivery_id)!r} already has its run: {why}"
     return _later(resource, key, Status(message, "ServiceUnavailable", 503), retry_after)
+
+
+def misconfigured(resource: Resource, key: DeliveryKey) -> Decision:
+    """Refuse a create until an administrator has granted a right: 403."""
+    message = (
+        f"it cannot be known whether delivery {shown(key.delivery_id)!r} already has its run: "
+        f"{_rights(resource, key.namespace)}"
+    )
+    details = StatusDetails(group=resource.group, kind=resource.plural)
+    annotations = {"delivery-id": shown(key.delivery_id), "idempotent": "unknown"}
+    return denied(Status(message, "Forbidden", 403, details=details), audit_annotations=annotations)
 
 
 def immutable(resource: Resource, name: str, fields: tuple[str, ...]) -> Decision:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
+from fnmatch import fnmatchcase
+from typing import Protocol
 
-from webhook.dedupe.core.fingerprint import fingerprint
 from webhook.dedupe.core.identity import DeliveryKey, is_generated
 from webhook.dedupe.core.record import NO_REQUEST, Forgotten, Record, State, canonical_uid
 from webhook.dedupe.core.run import OrchestrationRun
@@ -34,22 +35,86 @@ class RecordStatus(Enum):
         return self.mendable or self in {RecordStatus.CONFLICT, RecordStatus.UNREADABLE}
 
 
-def counts(
-    run: OrchestrationRun, key: DeliveryKey, *, forgotten: Forgotten | None, now: float, retention: float
-) -> bool:
-    """Return whether a stored run makes another create of a delivery a duplicate.
+class Chosen(Enum):
+    """Whether a record is one of those that an operator asks for."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"  # it does not tell its namespace
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFilter:
+    """Which confirmed records an operator asks for; each attribute narrows the choice.
+
+    Attributes:
+        namespaces: Namespaces of the runs; empty for all.
+        created_after: When the run was created at the earliest, s since 1970.
+        run: A pattern of the run's name, with `*`, `?` and `[…]`; empty for any name.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    created_after: float = 0.0
+    run: str = ""
+
+    def chooses(self, record: Record, *, now: float, retention: float) -> Chosen:
+        """Return whether a record is asked for; one that refuses no create never is.
+
+        Args:
+            record: As the store holds it.
+            now: Seconds since 1970.
+            retention: Seconds.
+        """
+        # Times of creation are whole seconds: a run of the same second may have been created after the given time.
+        if (
+            record.state is not State.CONFIRMED
+            or record.created_at + retention <= now
+            or record.created_at + 1 <= self.created_after
+            or (self.run and not fnmatchcase(record.name, self.run))
+        ):
+            return Chosen.NO
+        if not self.namespaces or record.namespace in self.namespaces:
+            return Chosen.YES
+        return Chosen.NO if record.namespace else Chosen.UNKNOWN
+
+
+class StoredRun(Protocol):
+    """What is known about a run that was stored: the run itself, or the record of its create."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def uid(self) -> str:
+        """Its uid."""
+
+    @property
+    def created_at(self) -> int:
+        """When it was created, s since 1970."""
+
+    @property
+    def phase(self) -> str:
+        """The last phase that was read."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """8 bytes over its parameters."""
+
+
+def counts(run: StoredRun, *, forgotten: Forgotten | None, now: float, retention: float) -> bool:
+    """Return whether a stored run of a delivery makes another create of it a duplicate.
 
     Args:
-        run: As the API server holds it.
-        key: The delivery.
+        run: A run of this delivery.
         forgotten: From the record, if there is one.
         now: Seconds since 1970.
         retention: Seconds for which a run counts, from its creation.
 
     Returns:
-        True if the run is of this delivery, byte for byte, is younger than the retention, and is not forgotten.
+        True if the run is younger than the retention and is not forgotten.
     """
-    if run.key(key.namespace) != key or run.created_at + retention <= now:
+    if run.created_at + retention <= now:
         return False
     if forgotten is None:
         return True
@@ -57,34 +122,26 @@ def counts(
 
 
 def first_that_counts(
-    runs: Iterable[OrchestrationRun],
-    key: DeliveryKey,
-    *,
-    forgotten: Forgotten | None,
-    now: float,
-    retention: float,
+    runs: Iterable[OrchestrationRun], *, forgotten: Forgotten | None, now: float, retention: float
 ) -> OrchestrationRun | None:
     """Return the oldest of the runs that count, the first by name among those of the same second; None if none does."""
-    counting = (run for run in runs if counts(run, key, forgotten=forgotten, now=now, retention=retention))
+    counting = (run for run in runs if counts(run, forgotten=forgotten, now=now, retention=retention))
     return min(counting, key=lambda run: (run.created_at, run.name), default=None)
 
 
-def confirmed(
-    record: Record | None, run: OrchestrationRun, key: DeliveryKey, *, now: float, retention: float
-) -> Record | None:
+def confirmed(record: Record | None, run: StoredRun, *, now: float, retention: float) -> Record | None:
     """Return what a record becomes when a stored run is read: by the watch, at its deletion or by a quorum read.
 
     Args:
         record: As the store holds it; None if it holds none.
-        run: As the API server holds it or held it.
-        key: The run's delivery.
+        run: A run of the record's delivery, as the API server holds it or held it.
         now: Seconds since 1970.
         retention: Seconds.
 
     Returns:
         The record to write, or None if there is nothing to write.
     """
-    if not counts(run, key, forgotten=record.forgotten if record else None, now=now, retention=retention):
+    if not counts(run, forgotten=record.forgotten if record else None, now=now, retention=retention):
         return None
     uid = canonical_uid(run.uid)
     if record is not None and record.state is State.CONFIRMED:
@@ -97,12 +154,17 @@ def confirmed(
         name=run.name,
         uid=uid,
         request=NO_REQUEST,
-        fingerprint=fingerprint(run.parameters),
+        fingerprint=run.fingerprint,
         created_at=run.created_at,
         reserved_at=record.reserved_at if record is not None else 0,
         phase=run.phase,
         forgotten=record.forgotten if record is not None else None,
     )
+
+
+def after_failure(record: Record) -> Record | None:
+    """Return what a reservation becomes when its create is known to have failed; None if nothing has to be kept."""
+    return replace(record, state=State.FORGOTTEN, request=NO_REQUEST) if record.forgotten else None
 
 
 def after_forget(record: Record) -> Record:
@@ -114,21 +176,18 @@ def after_forget(record: Record) -> Record:
     return replace(record, state=State.FORGOTTEN, forgotten=Forgotten(newest, record.uid))
 
 
-def record_status(
-    run: OrchestrationRun, record: Record | None, key: DeliveryKey, *, now: float, retention: float
-) -> RecordStatus:
+def record_status(run: StoredRun, record: Record | None, *, now: float, retention: float) -> RecordStatus:
     """Compare a stored run with the record of its delivery.
 
     Args:
         run: As the API server holds it.
         record: As the store holds it; None if it holds none.
-        key: The run's delivery.
         now: Seconds since 1970.
         retention: Seconds.
     """
-    if not counts(run, key, forgotten=None, now=now, retention=retention):
+    if not counts(run, forgotten=None, now=now, retention=retention):
         return RecordStatus.EXPIRED
-    if not counts(run, key, forgotten=record.forgotten if record else None, now=now, retention=retention):
+    if not counts(run, forgotten=record.forgotten if record else None, now=now, retention=retention):
         return RecordStatus.FORGOTTEN
     if record is None or record.state is State.FORGOTTEN:
         return RecordStatus.MISSING

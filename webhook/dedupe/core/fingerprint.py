@@ -10,6 +10,8 @@ import msgspec
 from webhook.dedupe.core.identity import digest
 
 FINGERPRINT_LENGTH: Final = 8
+#: More values than this would stop the server for longer than a few hundredths of a second.
+_MOST_VALUES: Final = 20_000
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -21,8 +23,11 @@ def fingerprint(parameters: bytes) -> bytes:
         parameters: The JSON of `spec.parameters`; empty, `null` and `{}` all mean "no parameters".
 
     Returns:
-        8 bytes. JSON that cannot be decoded, such as a thousand levels, is hashed byte for byte.
+        8 bytes. JSON that cannot be decoded, such as a thousand levels, and JSON of very many values are hashed byte
+        for byte. The API server always writes an object in the same way.
     """
+    if sum(map(parameters.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        return digest((b"bytes", parameters))[:FINGERPRINT_LENGTH]
     try:
         value: Json = msgspec.json.decode(parameters) if parameters else None
         hashed = digest(_flatten({} if value is None else value))
@@ -32,19 +37,25 @@ def fingerprint(parameters: bytes) -> bytes:
 
 
 def _flatten(value: Json) -> Iterator[bytes]:
-    """Yield a sequence that belongs to no other value: a tag with the number of members, then the members."""
-    match value:
-        case dict():
-            yield b"object %d" % len(value)
-            for name in sorted(value):
-                yield name.encode()
-                yield from _flatten(value[name])
-        case list():
-            yield b"array %d" % len(value)
-            for item in value:
-                yield from _flatten(item)
-        case str():
-            yield b"string"
-            yield value.encode()
-        case _:
-            yield msgspec.json.encode(value)
+    """Yield a sequence that belongs to no other value: a tag with the number of members, then the members.
+
+    It takes time that is linear in the size, however deep the value is nested.
+    """
+    # What is still to do, last first: values, and the name of each that is a member of an object.
+    waiting: list[tuple[bytes | None, Json]] = [(None, value)]
+    while waiting:
+        name, value = waiting.pop()
+        if name is not None:
+            yield name
+        match value:
+            case dict():
+                yield b"object %d" % len(value)
+                waiting += [(key.encode(), value[key]) for key in sorted(value, reverse=True)]
+            case list():
+                yield b"array %d" % len(value)
+                waiting += [(None, item) for item in reversed(value)]
+            case str():
+                yield b"string"
+                yield value.encode()
+            case _:
+                yield msgspec.json.encode(value)

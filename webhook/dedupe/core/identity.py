@@ -6,14 +6,15 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 #: The label by which the runs of a delivery are found.
 LABEL: Final = "jangar.proompteng.ai/delivery-id"
 #: The number of hash-tag buckets that keys are spread over. Each has a mark of its own, so that on a Cluster one script
 #: can read a record and the mark of its bucket.
 BUCKETS: Final = 64
-_DIGEST_LENGTH: Final = 16
+#: Bytes of the SHA-256 in the key of a record.
+DIGEST_LENGTH: Final = 16
 
 #: Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 _LEGAL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -39,6 +40,34 @@ def digest(values: Iterable[bytes]) -> bytes:
         hasher.update(len(value).to_bytes(8, "big"))
         hasher.update(value)
     return hasher.digest()
+
+
+class RecordAddress(NamedTuple):
+    """The place of a record in the store.
+
+    Attributes:
+        bucket: The bucket, 0 to 63.
+        digest: The last 16 bytes of the record's key.
+        namespace: Namespace of the run.
+    """
+
+    bucket: int
+    digest: bytes
+    namespace: str
+
+    @property
+    def key(self) -> bytes:
+        """The key of the record: the bucket's name and 128 bits of a SHA-256, 21 bytes in all.
+
+        It is hashed so that it is short and a dump of the store shows no ids. It has 128 bits because a collision would
+        be a false duplicate, and must be out of reach even for a client that chooses its ids.
+        """
+        return mark_key(self.bucket) + self.digest
+
+    @classmethod
+    def of_key(cls, key: bytes, namespace: str = "") -> RecordAddress:
+        """Return the address of a record that was found by its key, which does not tell its namespace."""
+        return cls(int(key[2:4], 16), key[-DIGEST_LENGTH:], namespace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +97,14 @@ class DeliveryKey:
         return self._digest[-1] % BUCKETS
 
     @property
-    def record_key(self) -> bytes:
-        """The key of the record in the store: the bucket's name and 128 bits of a SHA-256, 21 bytes in all.
+    def address(self) -> RecordAddress:
+        """The place of the record in the store."""
+        return RecordAddress(self.bucket, self._digest[:DIGEST_LENGTH], self.namespace)
 
-        It is hashed so that it is short and a dump of the store shows no ids. It has 128 bits because a collision would
-        be a false duplicate, and must be out of reach even for a client that chooses its ids.
-        """
-        return mark_key(self.bucket) + self._digest[:_DIGEST_LENGTH]
+    @property
+    def record_key(self) -> bytes:
+        """The key of the record in the store."""
+        return self.address.key
 
 
 def mark_key(bucket: int) -> bytes:
@@ -83,6 +113,30 @@ def mark_key(bucket: int) -> bytes:
     It is as short as possible: a key of at most 21 bytes shares one allocation of 48 bytes with its expiry (Valkey 9).
     """
     return b"r{%02x}" % bucket
+
+
+class BucketKeys(NamedTuple):
+    """The keys of a bucket's state in the store; all lie in the bucket's hash slot.
+
+    Attributes:
+        mark: Whether it has lost records.
+        head: A hash: `n` counts writes, `s` reservations; `o` is by how much the callers' clock is ahead of the
+            store's, in ms; `d` is the id of its data; `r` is the mark if it is due to nothing but a restart, and `m`
+            the last write before that.
+        pending: A sorted set of pending reservations, by the time at which they are due.
+        stream: The latest reservations.
+    """
+
+    mark: bytes
+    head: bytes
+    pending: bytes
+    stream: bytes
+
+
+def bucket_keys(bucket: int) -> BucketKeys:
+    """Return the keys of a bucket's state. They are shorter than those of records, so none is equal to one."""
+    mark = mark_key(bucket)
+    return BucketKeys(mark, mark + b"h", mark + b"p", mark + b"s")
 
 
 def is_delivery(delivery_id: str | None) -> bool:

@@ -1,6 +1,6 @@
 """The record that the store keeps of a delivery: a compact, versioned binary format.
 
-Layout of version 1, all numbers big-endian:
+Layout of versions 1 and 2, all numbers big-endian:
 
     offset  bytes  field
          0      1  version
@@ -11,48 +11,51 @@ Layout of version 1, all numbers big-endian:
          …      8  fingerprint of the parameters
          …      4  run created at, s since 1970 by the API server's clock, 0 if unknown
          …    1+n  last phase that was read; for a usual one only 128 + its number
-         …    1+n  name of the run, packed (see `pack_name`)
-         …     21  only after a `forget`: created at (4) and uid (16) of the newest run that was forgotten
+         …    1+n  name of the run, packed (see `packing.py`)
 
-The scripts read the first 30 bytes of a reservation, so these are at the same place in every version. A release that
-introduces version n+1 reads n and n+1 and still writes n; the next release writes n+1. So replicas of two consecutive
-releases can share a store.
+    version 1, only after a `forget`:
+         …     20  created at (4) and uid (16) of the newest run that was forgotten
+
+    version 2, any number of fields, each a tag and a length (see `packing.py`) before its value:
+         1     20  as at the end of version 1
+         2      n  the record of the run that this one follows
+         3    1+n  namespace of the run, packed; only in a confirmed record, and those that were made from one
+
+The scripts read the first 30 bytes of a reservation, so these are at the same place in every version. This release
+reads both versions and writes the one that is set, so that replicas of two consecutive releases can share a store.
 """
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import re
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 from uuid import UUID
 
 from webhook.dedupe.core.fingerprint import FINGERPRINT_LENGTH
+from webhook.dedupe.core.packing import (
+    pack_fields,
+    pack_name,
+    pack_phase,
+    unpack_fields,
+    unpack_name,
+    unpack_phase,
+)
 from webhook.errors import DataError
 
-VERSION: Final = 1
+#: The version that the release before this one reads too.
+OLD_VERSION: Final = 1
+VERSION: Final = 2
 _HEAD: Final = struct.Struct(">BB6s16s")
 _REQUEST_LENGTH: Final = 6
 _FACTS: Final = struct.Struct(f">{FINGERPRINT_LENGTH}sI")
 _FORGOTTEN: Final = struct.Struct(">I16s")
-_PHASE_LIMIT: Final = 32
-#: A byte with this bit is the number of a usual phase. New ones are added at the end, with a new version.
-_USUAL: Final = 128
-_USUAL_PHASES: Final = ("Pending", "Running", "Succeeded", "Failed", "Cancelled", "Completed", "Error", "Unknown")
+_FORGOTTEN_TAG, _PREDECESSOR_TAG, _NAMESPACE_TAG = 1, 2, 3
 _CANONICAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-
-#: In place of a length: the name is not a DNS subdomain and follows unpacked.
-_UNPACKED: Final = 255
-_LONGEST_NAME: Final = 253
-_PACKABLE: Final = re.compile(rb"[a-z0-9.-]*")
-_TO_BASE64: Final = bytes.maketrans(b"-.", b"+/")
-_FROM_BASE64: Final = bytes.maketrans(b"+/", b"-.")
-_GROUP: Final = 4
-_GROUP_BYTES: Final = 3
 
 #: `Record.request` of a record that is not a reservation.
 NO_REQUEST: Final = bytes(_REQUEST_LENGTH)
@@ -97,6 +100,8 @@ class Record:
         reserved_at: When it was reserved, ms since 1970 by the store's clock; 0 until the store has written it.
         phase: The last `status.phase` that was read; cut to 32 bytes.
         forgotten: Set after a run of this delivery has been forgotten.
+        predecessor: The confirmed record of the run that this one follows, in the same namespace; only in version 2.
+        namespace: Namespace of the run; empty if unknown, as always in version 1 and in reservations.
     """
 
     state: State
@@ -108,6 +113,8 @@ class Record:
     reserved_at: int = 0
     phase: str = ""
     forgotten: Forgotten | None = None
+    predecessor: Record | None = None
+    namespace: str = ""
 
 
 def canonical_uid(uid: str) -> str:
@@ -129,21 +136,47 @@ def request_token(uid: str) -> bytes:
     return _uid_bytes(canonical_uid(uid))[:_REQUEST_LENGTH]
 
 
-def encode(record: Record) -> bytes:
-    """Encode a record in the current version."""
+def encode(record: Record, version: int = OLD_VERSION) -> bytes:
+    """Encode a record.
+
+    Args:
+        record: The record; only version 2 can hold a predecessor and a namespace.
+        version: 1 or 2.
+    """
     return b"".join(
         (
-            _HEAD.pack(VERSION, record.state, record.reserved_at.to_bytes(6, "big"), _uid_bytes(record.uid)),
+            _HEAD.pack(version, record.state, record.reserved_at.to_bytes(6, "big"), _uid_bytes(record.uid)),
             record.request if record.state is State.RESERVED else b"",
             _FACTS.pack(record.fingerprint, record.created_at),
-            _pack_phase(record.phase),
+            pack_phase(record.phase),
             pack_name(record.name),
-            _pack_forgotten(record.forgotten) if record.forgotten else b"",
+            _pack_fields(record) if version == VERSION else _pack_forgotten(record.forgotten),
         )
     )
 
 
 def _decode_1(data: bytes) -> Record:
+    record, rest = _decode_common(data)
+    return replace(record, forgotten=_unpack_forgotten(rest)) if rest else record
+
+
+def _decode_2(data: bytes) -> Record:
+    record, rest = _decode_common(data)
+    for tag, value in unpack_fields(rest):
+        if tag == _FORGOTTEN_TAG:
+            record = replace(record, forgotten=_unpack_forgotten(value))
+        elif tag == _PREDECESSOR_TAG:
+            record = replace(record, predecessor=decode(value))
+        elif tag == _NAMESPACE_TAG:
+            record = replace(record, namespace=_unpack_namespace(value))
+        else:
+            raise ValueError(f"it has an unknown field {tag}")
+    if record.predecessor is not None:
+        record = replace(record, predecessor=replace(record.predecessor, namespace=record.namespace))
+    return record
+
+
+def _decode_common(data: bytes) -> tuple[Record, bytes]:
     _, number, reserved_at, uid = _HEAD.unpack_from(data)
     state = State(number)
     rest = data[_HEAD.size :]
@@ -151,9 +184,9 @@ def _decode_1(data: bytes) -> Record:
     if state is State.RESERVED:
         request, rest = rest[:_REQUEST_LENGTH], rest[_REQUEST_LENGTH:]
     fingerprint, created_at = _FACTS.unpack_from(rest)
-    phase, rest = _unpack_phase(rest[_FACTS.size :])
+    phase, rest = unpack_phase(rest[_FACTS.size :])
     name, rest = unpack_name(rest)
-    return Record(
+    record = Record(
         state=state,
         name=name,
         uid=str(UUID(bytes=uid)),
@@ -162,12 +195,12 @@ def _decode_1(data: bytes) -> Record:
         created_at=created_at,
         reserved_at=int.from_bytes(reserved_at, "big"),
         phase=phase,
-        forgotten=_unpack_forgotten(rest) if rest else None,
     )
+    return record, rest
 
 
-#: How each version is decoded: the current one and, when there is one, the one before.
-READERS: Final[Mapping[int, Callable[[bytes], Record]]] = {1: _decode_1}
+#: How each version is decoded.
+READERS: Final[Mapping[int, Callable[[bytes], Record]]] = {OLD_VERSION: _decode_1, VERSION: _decode_2}
 
 
 def decode(data: bytes, readers: Mapping[int, Callable[[bytes], Record]] = READERS) -> Record:
@@ -193,60 +226,27 @@ def decode(data: bytes, readers: Mapping[int, Callable[[bytes], Record]] = READE
         raise UnreadableRecordError(f"The store holds a damaged record in format {version}: {error}.") from None
 
 
-def pack_name(name: str) -> bytes:
-    """Encode a name: its length in one byte, then three bytes for each four characters.
-
-    A name is a DNS subdomain: lower case letters, digits, `-` and `.`, at most 253 characters. These are 38 of the 64
-    symbols of base64. So the record of a run with a long name needs no more memory than one with a short name.
-    Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
-
-    Raises:
-        ValueError: The name has more than 255 bytes, which no name of an object has.
-    """
-    data = name.encode()
-    if len(data) > _LONGEST_NAME or not _PACKABLE.fullmatch(data):
-        return bytes((_UNPACKED, len(data))) + data
-    padded = data.translate(_TO_BASE64) + b"A" * (-len(data) % _GROUP)
-    return bytes((len(data),)) + binascii.a2b_base64(padded)
+def _pack_fields(record: Record) -> bytes:
+    before = record.predecessor
+    return pack_fields(
+        {
+            _FORGOTTEN_TAG: _pack_forgotten(record.forgotten),
+            # It is in the same namespace.
+            _PREDECESSOR_TAG: encode(replace(before, predecessor=None, namespace=""), VERSION) if before else b"",
+            _NAMESPACE_TAG: pack_name(record.namespace) if record.namespace else b"",
+        }
+    )
 
 
-def unpack_name(data: bytes) -> tuple[str, bytes]:
-    """Decode a name; returns it and the bytes that follow it.
-
-    Raises:
-        ValueError: There is no name, or it ends too early.
-        IndexError: As above.
-    """
-    length = data[0]
-    if length == _UNPACKED:
-        end = 2 + data[1]
-        name = data[2:end]
-    else:
-        end = 1 + -(-length // _GROUP) * _GROUP_BYTES
-        name = binascii.b2a_base64(data[1:end], newline=False)[:length].translate(_FROM_BASE64)
-    if len(data) < end:
-        raise ValueError("it ends too early")
-    return name.decode(), data[end:]
+def _unpack_namespace(data: bytes) -> str:
+    namespace, rest = unpack_name(data)
+    if rest:
+        raise ValueError("its namespace is too long")
+    return namespace
 
 
-def _pack_phase(phase: str) -> bytes:
-    if phase in _USUAL_PHASES:
-        return bytes((_USUAL + _USUAL_PHASES.index(phase),))
-    text = phase.encode()[:_PHASE_LIMIT].decode(errors="ignore").encode()
-    return bytes((len(text),)) + text
-
-
-def _unpack_phase(data: bytes) -> tuple[str, bytes]:
-    if data[0] >= _USUAL:
-        return _USUAL_PHASES[data[0] - _USUAL], data[1:]
-    end = 1 + data[0]
-    if len(data) < end:
-        raise ValueError("it ends too early")
-    return data[1:end].decode(), data[end:]
-
-
-def _pack_forgotten(forgotten: Forgotten) -> bytes:
-    return _FORGOTTEN.pack(forgotten.created_at, _uid_bytes(forgotten.uid))
+def _pack_forgotten(forgotten: Forgotten | None) -> bytes:
+    return _FORGOTTEN.pack(forgotten.created_at, _uid_bytes(forgotten.uid)) if forgotten else b""
 
 
 def _unpack_forgotten(data: bytes) -> Forgotten:

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from webhook.dedupe.core.decide import Known, Lease, Live, Policy, Requester, Situation, StoreState
-from webhook.dedupe.core.record import Record, State
+from webhook.dedupe.core.decide import Known, Lease, Live, Policy, Proof, Recall, Requester, Situation, StoreState
+from webhook.dedupe.core.record import Record, State, UnreadableRecordError
 
-#: A create that was allowed may be stored just after a read. After a pause and a second read this is excluded.
-_PROOF_READS: Final = 2
+#: How long after a reservation a read must happen to prove that the run was not stored and deleted unnoticed.
+EARLY_MS: Final = 2_000
+#: By how much the clocks of API servers, and of the store and an API server, may differ.
+CLOCK_TOLERANCE_MS: Final = 5_000
+#: creationTimestamp and the `Date` of a reply are in whole seconds.
+_WHOLE_SECONDS_MS: Final = 2_000
 
 
 class ReserveOutcome(Enum):
@@ -20,6 +24,7 @@ class ReserveOutcome(Enum):
     OWN = b"own"  # the record of this very create existed already
     FOUND = b"found"  # there is a record of another create
     MISSING = b"missing"  # there is no record, and that proves nothing
+    JUMPED = b"jumped"  # the store's clock has jumped ahead; nothing was changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,22 @@ class Mark:
 
     @classmethod
     def parse(cls, raw: bytes) -> Mark:
-        """Parse `W<replication id>` (synced) or `L<replication id>:<ms>` (not synced)."""
+        """Parse `W<replication id>` (synced) or `L<replication id>:<ms>` (not synced).
+
+        Raises:
+            UnreadableRecordError: It is neither.
+        """
         if raw.startswith(b"W"):
             return cls(raw, synced=True)
-        return cls(raw, synced=False, lost_at=int(raw.rpartition(b":")[2]))
+        _, _, moment = raw.rpartition(b":")
+        if not raw.startswith(b"L") or not moment.isdigit():
+            raise UnreadableRecordError("The store holds a mark that cannot be decoded.")
+        return cls(raw, synced=False, lost_at=int(moment))
+
+    @property
+    def replication_id(self) -> bytes:
+        """The replication id of the server on which the mark was set."""
+        return self.raw[1:].partition(b":")[0]
 
     def state(self, now: int, lease: int) -> StoreState:
         """Return what a missing record proves.
@@ -52,6 +69,7 @@ class Mark:
         """
         if self.synced:
             return StoreState.SYNCED
+        # A loss in the future means that the store's clock was set back: it counts as a loss just now.
         return StoreState.LOST if now - self.lost_at < lease else StoreState.UNSYNCED
 
 
@@ -65,6 +83,8 @@ class ReserveResult:
         record: The same, decoded.
         now: The store's time, in ms since 1970.
         mark: The mark of the bucket.
+        doubted: Whether a missing record proves nothing, whatever the mark says.
+        proved: Whether a read soon after the reservation has shown that the run was not stored then.
         acknowledged: Whether enough replicas have the record.
     """
 
@@ -73,32 +93,51 @@ class ReserveResult:
     record: Record | None
     now: int
     mark: Mark
+    doubted: bool = False
+    proved: bool = False
     acknowledged: bool = True
 
-
-class Absences:
-    """The reads that found no run of the delivery, counted for each record that was held at that time."""
-
-    def __init__(self) -> None:
-        self._records: list[bytes] = []
-
-    def observe(self, live: Live, record: bytes) -> Live:
-        """Add the result of a read, and return the fact for the table.
-
-        Args:
-            live: What the read has shown.
-            record: The undecoded record that the store held before the read. Another record starts another count.
-
-        Returns:
-            `GONE` instead of `ABSENT` from the second read on; everything else unchanged.
-        """
-        if live is not Live.ABSENT:
-            return live
-        self._records.append(record)
-        return Live.GONE if self._records.count(record) >= _PROOF_READS else Live.ABSENT
+    def store_state(self, lease: int) -> StoreState:
+        """Return what a missing record proves; `lease` is that of a reservation in ms."""
+        return StoreState.LOST if self.doubted else self.mark.state(self.now, lease)
 
 
-def situation(result: ReserveResult | None, live: Live, *, name: str, lease: int, policy: Policy) -> Situation:
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A quorum read of the API server on behalf of a create.
+
+    Attributes:
+        live: What it has shown.
+        api_time: The API server's time in ms since 1970, from the `Date` of its reply; 0 if unknown.
+        elapsed: Ms between the store's answer and the end of the read.
+    """
+
+    live: Live
+    api_time: int = 0
+    elapsed: int = 0
+
+
+UNREAD: Final = Read(Live.UNSEEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that facts depend on.
+
+    Attributes:
+        lease: The lease of a reservation in ms.
+        trust_unproved: Whether `onUnproved` is `allow`.
+        strict: Whether a reservation must be acknowledged by the replicas.
+    """
+
+    lease: int
+    trust_unproved: bool = True
+    strict: bool = False
+
+
+def situation(
+    result: ReserveResult | None, read: Read, *, name: str, rules: Rules, policy: Policy, recall: Recall
+) -> Situation:
     """Return the facts about a create.
 
     Whether a record was made for this very create is decided by the script alone, in the same step in which it reads
@@ -106,23 +145,63 @@ def situation(result: ReserveResult | None, live: Live, *, name: str, lease: int
 
     Args:
         result: The store's answer; None if it did not answer.
-        live: What the API server has shown so far.
+        read: What the API server has shown so far.
         name: The name of the create's run.
-        lease: The lease of a reservation in ms.
+        rules: The settings.
         policy: What `onRedisDown` says about this create.
+        recall: Whether this replica remembers the delivery.
     """
+    no_record = (Known.NONE, Requester.OTHER, read.live, Lease.OVER, Proof.NONE, policy, recall)
     if result is None:
-        return Situation(StoreState.DOWN, Known.NONE, Requester.OTHER, live, Lease.OVER, policy)
-    store, record = result.mark.state(result.now, lease), result.record
+        return Situation(StoreState.DOWN, *no_record)
+    store, record = result.store_state(rules.lease), result.record
     if result.outcome in {ReserveOutcome.MADE, ReserveOutcome.OWN}:
-        return Situation(store, Known.RESERVED, Requester.RETRY, live, Lease.RUNNING, policy)
+        requester = Requester.RETRY if result.acknowledged or not rules.strict else Requester.UNACKNOWLEDGED
+        return Situation(store, Known.RESERVED, requester, read.live, Lease.RUNNING, Proof.NONE, policy, recall)
     if record is None or record.state is State.FORGOTTEN:
-        return Situation(store, Known.NONE, Requester.OTHER, live, Lease.OVER, policy)
+        return Situation(store, *no_record)
     return Situation(
         store=store,
         record=Known.RESERVED if record.state is State.RESERVED else Known.CONFIRMED,
         requester=Requester.SAME_NAME if record.name == name else Requester.OTHER,
-        live=live,
-        lease=Lease.RUNNING if result.now - record.reserved_at < lease else Lease.OVER,
+        live=read.live,
+        lease=Lease.OVER if lease_is_over(record, result.now, read.api_time, rules.lease) else Lease.RUNNING,
+        proof=_proof(result, record, read, same_name=record.name == name, rules=rules),
         policy=policy,
+        recall=recall,
     )
+
+
+def lease_left(record: Record, store_time: int, api_time: int, lease: int) -> int:
+    """Return for how many ms the create of a reservation can still be stored, by the later of two clocks; 0 for none.
+
+    Args:
+        record: The reservation.
+        store_time: The store's time in ms since 1970. Its clock can jump, so it is not enough.
+        api_time: The API server's time in ms since 1970, from the reply to a read; 0 if unknown.
+        lease: The lease in ms.
+    """
+    left = record.reserved_at + lease - store_time
+    # A creation in the future means that the API server's clock was set back, and says nothing.
+    if api_time and record.created_at and record.created_at * 1000 <= api_time + CLOCK_TOLERANCE_MS:
+        created = record.created_at * 1000 + _WHOLE_SECONDS_MS + CLOCK_TOLERANCE_MS
+        left = max(left, created + lease - api_time)
+    return max(left, 0)
+
+
+def lease_is_over(record: Record, store_time: int, api_time: int, lease: int) -> bool:
+    """Return whether the create of a reservation cannot be stored any more; arguments as of `lease_left`."""
+    return not lease_left(record, store_time, api_time, lease)
+
+
+def is_early(reserved_at: int, read_at: int) -> bool:
+    """Return whether a read happened soon enough after a reservation; both in ms of the store's clock."""
+    return 0 <= read_at - reserved_at <= EARLY_MS
+
+
+def _proof(result: ReserveResult, record: Record, read: Read, *, same_name: bool, rules: Rules) -> Proof:
+    # Two creates of one name cannot both be stored, so for the same name this read itself can be the early one.
+    absent = read.live in {Live.ABSENT, Live.GONE}
+    if result.proved or (same_name and absent and is_early(record.reserved_at, result.now + read.elapsed)):
+        return Proof.PROVED
+    return Proof.TRUSTED if rules.trust_unproved else Proof.NONE

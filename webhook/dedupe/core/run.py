@@ -8,13 +8,19 @@ every field that is not part of the identity is decoded leniently.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 
+from webhook.admission.review import is_path_segment
+from webhook.dedupe.core.fingerprint import fingerprint
 from webhook.dedupe.core.identity import DeliveryKey, is_delivery
+from webhook.errors import MalformedReviewError
+
+#: In seconds since 1970; a record has 32 bits for a time.
+_END_OF_TIME: Final = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,12 @@ class Spec(msgspec.Struct, frozen=True, rename="camel"):
     parameters: msgspec.Raw = msgspec.Raw(b"")
 
 
+class CompactSpec(Spec, frozen=True, rename="camel"):
+    """A spec that keeps the fingerprint instead of the parameters, which are a view of the whole review."""
+
+    known_fingerprint: bytes = b""
+
+
 class Status(msgspec.Struct, frozen=True, rename="camel"):
     """`status`, written by the orchestrator."""
 
@@ -123,7 +135,10 @@ class OrchestrationRun(msgspec.Struct, frozen=True):
     def created_at(self) -> int:
         """The time of creation in seconds since 1970; 0 if unknown."""
         created = self.metadata.creation_timestamp if self.metadata else None
-        return max(0, int(created.timestamp())) if created else 0
+        if created is None:
+            return 0
+        # Without a zone, years before 1970 could not be converted.
+        return max(0, int((created if created.tzinfo else created.replace(tzinfo=UTC)).timestamp()))
 
     @property
     def ref(self) -> str:
@@ -144,6 +159,33 @@ class OrchestrationRun(msgspec.Struct, frozen=True):
     def parameters(self) -> bytes:
         """The JSON of `spec.parameters`; empty if there are none."""
         return bytes(self._spec.parameters)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """8 bytes over `spec.parameters`; computed at each use, unless the run is compact."""
+        spec = self._spec
+        return spec.known_fingerprint if isinstance(spec, CompactSpec) else fingerprint(self.parameters)
+
+    def compact(self) -> OrchestrationRun:
+        """Return the run of a review without its parameters, but with their fingerprint.
+
+        Raises:
+            MalformedReviewError: It has names or a time that no API server sends. The message does not repeat them.
+        """
+        wrong = {
+            "name": self.name != "" and not is_path_segment(self.name),
+            "namespace": self.namespace != "" and not is_path_segment(self.namespace),
+            "uid": self.uid != "" and not is_path_segment(self.uid),
+            "creationTimestamp": self.created_at >= _END_OF_TIME,
+        }
+        for field, is_wrong in wrong.items():
+            if is_wrong:
+                raise MalformedReviewError(f"The run's metadata.{field} is not one that the API server sends.")
+        if not isinstance(self.spec, Spec):
+            return self
+        reference, delivery_id = self.spec.orchestration_ref, self.spec.delivery_id
+        spec = CompactSpec(reference, delivery_id, known_fingerprint=self.fingerprint)
+        return msgspec.structs.replace(self, spec=spec)
 
     @property
     def phase(self) -> str:

@@ -6,16 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.admission.response import Decision, Status, StatusDetails
+from webhook.admission.response import WARNING_LIMIT, Decision, Status, StatusDetails
+from webhook.admission.text import shown
 from webhook.dedupe.core.answers import (
-    RETRY_AFTER_SECONDS,
     Existing,
     admitted,
     duplicate,
     immutable,
     in_flight,
-    shown,
+    misconfigured,
+    rights_warning,
     unavailable,
+    unproved_warning,
 )
 from webhook.dedupe.core.identity import DeliveryKey
 from webhook.dedupe.core.run import ORCHESTRATION_RUNS
@@ -96,13 +98,29 @@ def test_the_phase_is_shown_in_words(run: Existing, words: str) -> None:
 def test_a_temporary_refusal_says_when_to_try_again() -> None:
     """429 and 503 carry the seconds that kubectl waits, in the details and in the message."""
     for decision, code, seconds in (
-        (in_flight(ORCHESTRATION_RUNS, KEY, "nightly-1"), 429, RETRY_AFTER_SECONDS),
+        (in_flight(ORCHESTRATION_RUNS, KEY, "nightly-1", retry_after=12), 429, 12),
         (unavailable(ORCHESTRATION_RUNS, KEY, "Redis cannot be used", retry_after=5), 503, 5),
     ):
         status, details = read(decision)
         assert (status.code, details.retry_after_seconds) == (code, seconds)
         assert status.message.endswith(f"try again in {seconds} s")
         assert decision.audit_annotations["idempotent"] == "unknown"
+
+
+def test_a_missing_right_is_named_with_its_remedy() -> None:
+    """A refusal that only an administrator can end asks for no retry, and says what to grant, as the Warning does."""
+    status, details = read(misconfigured(ORCHESTRATION_RUNS, KEY))
+    assert (status.code, status.reason, details.retry_after_seconds) == (403, "Forbidden", 0)
+    for text in (status.message, rights_warning(ORCHESTRATION_RUNS, KEY.namespace)):
+        assert "orchestrationruns.orchestration.proompteng.ai" in text
+        assert "rollonce rbac -n shop | kubectl apply" in text
+
+
+def test_warnings_fit_into_what_the_api_server_passes_on() -> None:
+    """Also with long names, a Warning is not cut before its end."""
+    key = DeliveryKey("n" * 63, "r" * 253, "d" * 40)
+    assert len(rights_warning(ORCHESTRATION_RUNS, key.namespace)) <= WARNING_LIMIT
+    assert len(unproved_warning(key, "a" * 63)) <= WARNING_LIMIT
 
 
 def test_each_immutable_field_is_a_cause() -> None:
@@ -118,4 +136,6 @@ def test_a_text_of_a_client_is_cut(text: str) -> None:
     """A short text is shown unchanged; of a longer one the beginning."""
     cut = shown(text)
     assert len(cut) <= 128
-    assert cut == text or (cut.endswith("…") and text.startswith(cut[:-1]))
+    assert cut.isprintable()
+    if text.isprintable():
+        assert cut == text or (cut.endswith("…") and text.startswith(cut[:-1]))

@@ -10,6 +10,7 @@ import pytest
 from tests.webhook.dedupe.world import NAMESPACE, make_run
 from webhook.dedupe.core.evidence import (
     RecordStatus,
+    after_failure,
     after_forget,
     confirmed,
     consequence_of_forget,
@@ -37,26 +38,23 @@ CONFIRMED = Record(State.CONFIRMED, "a", UID, NO_REQUEST, fingerprint(b"{}"), in
         (RUN, None, True),
         (make_run("a", uid=UID, created=NOW - 1000), None, False),
         (make_run("a", uid=UID, created=NOW - 999), None, True),
-        (make_run("a", uid=UID, created=NOW, delivery_id=" d-1"), None, False),
-        (make_run("a", uid=UID, created=NOW, ref="other"), None, False),
-        (make_run("a", uid=UID, created=NOW, delivery_id=None), None, False),
         (RUN, Forgotten(int(NOW - 10), UID), False),
         (RUN, Forgotten(int(NOW - 10), OTHER), True),
         (RUN, Forgotten(int(NOW - 9), OTHER), False),
     ],
 )
 def test_which_runs_count(run: OrchestrationRun, forgotten: Forgotten | None, *, counted: bool) -> None:
-    """A run counts if it is of the delivery, younger than the retention, and not forgotten nor older than that."""
-    assert counts(run, KEY, forgotten=forgotten, now=NOW, retention=RETENTION) is counted
+    """A run of the delivery counts if it is younger than the retention, and not forgotten nor older than that."""
+    assert counts(run, forgotten=forgotten, now=NOW, retention=RETENTION) is counted
 
 
 def test_the_oldest_run_is_the_one_of_the_delivery() -> None:
     """Of several runs the oldest counts, and of those of the same second the first by name."""
     runs = [make_run(name, uid=OTHER, created=NOW - age) for name, age in (("c", 5), ("b", 9), ("a", 9), ("z", 5000))]
-    found = first_that_counts(runs, KEY, forgotten=None, now=NOW, retention=RETENTION)
+    found = first_that_counts(runs, forgotten=None, now=NOW, retention=RETENTION)
     assert found is not None
     assert found.name == "a"
-    assert first_that_counts(runs[3:], KEY, forgotten=None, now=NOW, retention=RETENTION) is None
+    assert first_that_counts(runs[3:], forgotten=None, now=NOW, retention=RETENTION) is None
 
 
 @pytest.mark.parametrize(
@@ -80,7 +78,7 @@ def test_the_oldest_run_is_the_one_of_the_delivery() -> None:
 )
 def test_what_a_record_becomes(record: Record | None, run: OrchestrationRun, expected: Record | None) -> None:
     """A stored run confirms its record, whatever uid was reserved; a confirmed record stays confirmed."""
-    assert confirmed(record, run, KEY, now=NOW, retention=RETENTION) == expected
+    assert confirmed(record, run, now=NOW, retention=RETENTION) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,11 +95,26 @@ def test_what_a_record_becomes(record: Record | None, run: OrchestrationRun, exp
 )
 def test_the_status_of_a_record(record: Record | None, expected: RecordStatus) -> None:
     """Each difference between store and cluster has a name, and only what confirming mends is mendable."""
-    found = record_status(RUN, record, KEY, now=NOW, retention=RETENTION)
+    found = record_status(RUN, record, now=NOW, retention=RETENTION)
     assert found is expected
-    mended = confirmed(record, RUN, KEY, now=NOW, retention=RETENTION) is not None
+    mended = confirmed(record, RUN, now=NOW, retention=RETENTION) is not None
     assert found.mendable is mended
-    assert record_status(RUN, record, KEY, now=NOW + RETENTION, retention=RETENTION) is RecordStatus.EXPIRED
+    assert record_status(RUN, record, now=NOW + RETENTION, retention=RETENTION) is RecordStatus.EXPIRED
+
+
+def test_a_record_is_as_good_a_witness_as_the_run() -> None:
+    """If a run with the uid of the reservation is stored, the reservation tells enough to confirm itself."""
+    created = replace(RESERVED, created_at=int(NOW - 10))
+    assert confirmed(created, created, now=NOW, retention=RETENTION) == replace(CONFIRMED, phase="")
+
+
+def test_a_failed_create_leaves_only_what_was_forgotten_before() -> None:
+    """The reservation of a create that failed is deleted, unless it keeps that an earlier run was forgotten."""
+    assert after_failure(RESERVED) is None
+    forgotten = Forgotten(int(NOW - 20), OTHER)
+    kept = after_failure(replace(RESERVED, forgotten=forgotten))
+    assert kept is not None
+    assert (kept.state, kept.forgotten, kept.request) == (State.FORGOTTEN, forgotten, NO_REQUEST)
 
 
 def test_the_consequence_of_a_forget() -> None:
@@ -125,4 +138,4 @@ def test_a_forgotten_run_does_not_count_any_more(record: Record, created_at: int
     """The record keeps the newest time of a forgotten run, and the run of the record does not count after it."""
     forgotten = after_forget(record)
     assert (forgotten.state, forgotten.forgotten) == (State.FORGOTTEN, Forgotten(created_at, UID))
-    assert confirmed(forgotten, RUN, KEY, now=NOW, retention=RETENTION) is None
+    assert confirmed(forgotten, RUN, now=NOW, retention=RETENTION) is None
