@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.chart.dashboard import dashboard
+from tests.chart.generation import CHART, access_rules, alerts, readme, values_schema, webhooks_template, with_version
 from webhook.admission.registration import Installation, RegistrationOptions, ServiceEndpoint, configurations
 from webhook.app import Application
 from webhook.commands.rbac import roles
@@ -18,6 +20,7 @@ from webhook.runtime.command_line import dump
 from webhook.runtime.settings import Setting
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+KUSTOMIZATION: Final = ROOT / "deploy" / "manifests" / "kustomization.yaml"
 NAMESPACE: Final = "rollonce"
 CONTROLLER: Final = f"system:serviceaccount:{NAMESPACE}:rollonce-controller"
 APPLICATION: Final = Application(FEATURES)
@@ -42,6 +45,12 @@ def webhooks_manifest() -> str:
     installation = Installation(ServiceEndpoint(NAMESPACE, "rollonce"))
     header = "# Made from the code by `make generate`; caBundle is put in by the controller.\n"
     return header + dump(configurations(registrations, installation))
+
+
+def listed_webhooks() -> str:
+    """Return the webhook configurations of the overlay with an operator's list, as the command prints them."""
+    file = ROOT / "deploy" / "overlays" / "operator-list" / "settings.yaml"
+    return dump(APPLICATION.webhook_configurations(APPLICATION.catalogue.resolve({}, config=file, environ={})))
 
 
 def access_manifest(access: Access) -> str:
@@ -72,9 +81,19 @@ def _row(setting: Setting[Any]) -> str:
 
 FILES: Final = (
     Generated(ROOT / "deploy" / "manifests" / "webhooks.yaml", webhooks_manifest),
+    Generated(ROOT / "deploy" / "overlays" / "operator-list" / "webhooks.yaml", listed_webhooks),
     Generated(ROOT / "deploy" / "manifests" / "access" / "role.yaml", lambda: access_manifest(Access.NAMESPACES)),
     Generated(ROOT / "deploy" / "manifests" / "access-cluster" / "role.yaml", lambda: access_manifest(Access.CLUSTER)),
     Generated(ROOT / "docs" / "settings.md", settings_reference),
+    Generated(CHART / "templates" / "webhooks.yaml", webhooks_template),
+    Generated(CHART / "files" / "access.yaml", access_rules),
+    Generated(CHART / "files" / "alerts.yaml", alerts),
+    Generated(ROOT / "deploy" / "dashboards" / "dashboard.json", dashboard),
+    Generated(CHART / "files" / "dashboard.json", dashboard),
+    Generated(CHART / "values.schema.json", values_schema),
+    Generated(CHART / "README.md", readme),
+    Generated(CHART / "Chart.yaml", lambda: with_version(CHART / "Chart.yaml")),
+    Generated(KUSTOMIZATION, lambda: with_version(KUSTOMIZATION)),
 )
 
 
