@@ -38,6 +38,7 @@ def wait_until_synced(plane: ControlPlane, installation: Installation) -> None:
             replica.health("/readyz")[0] == 200
             and replica.metric("rollonce_dedupe_unsynced_buckets") == 0
             and replica.metric("rollonce_dedupe_state_trusted") == 1
+            and replica.metric("rollonce_dedupe_recall_complete") == 1
             for replica in installation.replicas
         ),
         timeout=60,

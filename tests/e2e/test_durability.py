@@ -83,6 +83,8 @@ def test_without_a_store_a_generated_name_is_created_once(
     plane: ControlPlane, namespace: str, fragile: Installation, valkey: Valkey
 ) -> None:
     """The storage of the API server refuses the same generated name, also while Redis is down."""
+    # A server that has not read the records yet admits nothing without them.
+    plane.wait_for(lambda: fragile.replicas[0].metric("rollonce_dedupe_recall_complete") == 1, what="the records")
     valkey.kill()
     assert create(plane, namespace, run("d", prefix="build-")).returncode == 0
     refused = create(plane, namespace, run("d", prefix="build-"))

@@ -64,6 +64,11 @@ class DedupeMetrics:
             "Deliveries that this replica remembers for the time when Redis does not answer.",
             registry=registry,
         )
+        self.recall_complete = Gauge(
+            "rollonce_dedupe_recall_complete",
+            "Whether this replica remembers all deliveries (1); otherwise it admits none while Redis does not answer.",
+            registry=registry,
+        )
         self.recall_behind = Gauge(
             "rollonce_dedupe_recall_behind",
             "Reservations of other replicas that this replica has not read yet.",

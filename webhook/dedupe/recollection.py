@@ -143,6 +143,7 @@ class Recollection:
         self._filter = filling
         self._whole |= synced and self._synced
         self._complete = self._whole and not self._incomplete.is_set()
+        self._metrics.recall_complete.set(self._complete)
         self._log.debug("records remembered", records=filling.size)
 
     async def _until_due(self) -> None:
@@ -152,6 +153,7 @@ class Recollection:
 
     def _lacks_records(self) -> None:
         self._complete = False
+        self._metrics.recall_complete.set(0)
         self._incomplete.set()
 
     def _deadline(self) -> Deadline:

@@ -39,6 +39,17 @@ class SharedLedger:
         """Whether the ConfigMap exists and holds no ledger."""
         return self.seen is not None and self.seen.ledger is None
 
+    async def require_member(self, server: str) -> None:
+        """Check that a server is in the ledger, or that there is none to be in.
+
+        Raises:
+            KubernetesError: It is not, or it is not known yet.
+        """
+        if self.read_at is None:
+            raise KubernetesError("The state of deduplication has not been read yet.")
+        if self.seen is not None and (self.seen.ledger is None or server not in self.seen.ledger.servers):
+            raise KubernetesError("This server could not write to the state of deduplication yet.")
+
     @property
     def is_fresh(self) -> bool:
         """Whether what was read last can be relied on."""

@@ -222,6 +222,8 @@ def start_server(process: Process) -> RunHandlers:
         metrics=DedupeMetrics(process.registry),
     )
     process.wait_for("Redis", deduplication.health.require_usable)
+    # Before that it trusts no missing record, and would refuse creates that another replica decides.
+    process.wait_for("the state of deduplication", lambda _: deduplication.shared.require_member(state.server))
     cut_off = CutOff(deduplication.shared, deduplication.outage, server=state.server)
     process.readiness.watch_for(cut_off.fault)
     process.stack.push_async_callback(deduplication.keeper.retire)

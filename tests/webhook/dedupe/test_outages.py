@@ -14,6 +14,7 @@ from tests.webhook.dedupe.conftest import Replica, fresh, key_of, soon, status_o
 from webhook.dedupe.core.identity import bucket_keys, generated_name
 from webhook.dedupe.core.record import State
 from webhook.dedupe.settings import DedupeSettings, OnRedisDown, OnUnproved
+from webhook.errors import KubernetesError
 from webhook.store.client import RedisClient
 from webhook.store.url import parse_url
 
@@ -161,6 +162,22 @@ async def test_without_its_state_nothing_is_trusted(replica: Replica, how: str) 
         storage.install_state()
     await replica.keeper.step()
     assert status_of(await replica.validate(fresh("by-hand"), seconds=0.5)).code == 503
+
+
+async def test_a_server_waits_until_the_others_can_know_it(replica: Replica) -> None:
+    """It is not ready before it stands in the ledger; without a ConfigMap there is nothing to wait for."""
+    started = Replica(replica.client, replica.storage)
+    shared, server = started.deduplication.shared, started.keeper._server
+    with pytest.raises(KubernetesError, match="has not been read"):
+        await shared.require_member(server)
+    await shared.read(soon())
+    with pytest.raises(KubernetesError, match="could not write"):
+        await shared.require_member(server)
+    await started.keeper.step()
+    await shared.require_member(server)
+    replica.storage.state = None
+    await started.keeper.step()
+    await shared.require_member(server)
 
 
 async def test_an_emptied_store_is_not_new(replica: Replica) -> None:
