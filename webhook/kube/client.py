@@ -90,7 +90,7 @@ class KubernetesClient:
         return self._host
 
     def server_time(self) -> float:
-        """Return the API server's time in seconds since 1970, never ahead of it; 0 if no reply has told it lately."""
+        """Return the API server's time in seconds since 1970, never ahead of it; 0 if no recent reply has it."""
         elapsed = time.monotonic() - self._date_at
         return self._date + elapsed if self._date and elapsed <= _TIME_KNOWN_SECONDS else 0.0
 
@@ -158,8 +158,14 @@ class KubernetesClient:
                 if response.status != 200:
                     body = await response.content.read(_ERROR_BYTES)
                     raise ErrorReplyError(Reply(response.status, body, _retry_after(response)))
-                async with aclosing(_lines(response.content)) as lines:
-                    yield lines
+                try:
+                    async with aclosing(_lines(response.content)) as lines:
+                        yield lines
+                finally:
+                    # A stream that is broken off has nothing left to send, so TLS need not wait for the server's end of
+                    # it. If the server has ended it, the connection is free for other requests already.
+                    if response.connection and response.connection.transport:
+                        response.connection.transport.abort()
         except (aiohttp.ClientError, TimeoutError, OSError, kubernetes_config.ConfigException) as error:
             raise KubernetesError(f"The watch of {path} broke: {_kind_of(error)}.") from None
 

@@ -137,3 +137,24 @@ async def test_an_unusable_kubeconfig_is_rejected(tmp_path: Path, content: str |
         path.write_text(content)
     with pytest.raises(ConfigurationError, match=r"kubeconfig.*--kubeconfig"):
         await load_configuration(str(path))
+
+
+def connections_to(port: int) -> int:
+    """Return how many established connections to a port on loopback there are, counted at the side that opened them."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return sum(line.split()[2].endswith(f":{port:04X}") and line.split()[3] == "01" for line in lines)
+
+
+async def test_a_watch_that_is_broken_off_is_closed_at_once(plane: ControlPlane, tmp_path: Path) -> None:
+    """The server takes no part in the end of the connection; its socket does not wait for that."""
+    upstream = urlsplit(plane.url).port
+    assert upstream is not None
+    with Balancer([upstream]) as balancer:
+        client = await client_for_port(plane, tmp_path, balancer.port)
+        query = {"watch": "true", "timeoutSeconds": "60"}
+        async with client.watch("/api/v1/namespaces", query=query, accept="application/json", silence=60) as lines:
+            assert await anext(lines)
+            assert connections_to(balancer.port) == 1
+            balancer.freeze()
+        await client.close()
+        assert connections_to(balancer.port) == 0
