@@ -71,7 +71,7 @@ def _operation(made: Mapping[str, Any]) -> PatchOperation:
         case "remove":
             return Remove(made["path"])
         case other:
-            # Such as `move`, which some versions of the library make whatever they are told.
+            # Such as `move`, which some versions of the library make whatever the options say.
             raise ValueError(f"the operation {other!r} has no meaning here")
 
 

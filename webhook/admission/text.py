@@ -1,6 +1,8 @@
-"""Texts that others wrote, before they are shown: in a terminal, a log, an audit log or a header."""
+"""Texts that others wrote, cut to a length that suits a message."""
 
 from __future__ import annotations
+
+from webhook.runtime.text import escaped
 
 #: The usual length of a name or id in a message.
 SHOWN = 128
@@ -15,7 +17,5 @@ def shown(text: str, limit: int = SHOWN) -> str:
         limit: The most characters that are returned.
     """
     # Cut first, so that the cost does not depend on the length; what is escaped becomes longer.
-    part = text[:limit]
-    if not part.isprintable():
-        part = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in part)
+    part = escaped(text[:limit])
     return part if len(text) <= limit and len(part) <= limit else part[: limit - 1] + "…"

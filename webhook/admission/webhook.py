@@ -88,7 +88,7 @@ class Webhook(Generic[HandlersT, ObjectT]):
     """A webhook before it is connected to anything: enough to register it, and to serve it with `bind`.
 
     Attributes:
-        registration: What the API server is told about it.
+        registration: How the API server knows it.
         object_type: The msgspec struct of the object's fields that the handler reads.
         handler: A method of the feature's handlers, such as `RunHandlers.validate`.
         compact: Returns the object without what it keeps of the body, for handlers that can wait long.

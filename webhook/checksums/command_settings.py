@@ -45,7 +45,7 @@ class Resolver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandSettings:
-    """What a command was told about settings.
+    """The settings that a command was called with.
 
     Attributes:
         local: The settings of the command itself: flags, environment, and the settings file if one was given.

@@ -163,7 +163,7 @@ def _run(ask: Callable[[WorkloadsAdmin], Awaitable[T]], settings: CommandSetting
 
     Args:
         ask: What to ask.
-        settings: What the command was told about settings.
+        settings: The settings that the command was called with.
         informed: Whether the settings of the programs are needed.
     """
 

@@ -34,13 +34,13 @@ class CutOff:
 
     def fault(self) -> str:
         """Return what is wrong with this replica alone; an empty string if nothing is."""
-        seen = self._shared.seen
-        if not self._outage.is_down or not self._shared.is_fresh or seen is None or seen.ledger is None:
+        ledger = self._shared.ledger
+        if not self._outage.is_down or not self._shared.is_fresh or ledger is None:
             return ""
         try:
             now = self._shared.server_time()
         except KubernetesError:
             return ""
         since = now - self._outage.age + _NOTICED_SECONDS
-        reached = any(not other.down and other.seen > since for other in seen.ledger.others(self._server, now))
+        reached = any(not other.down and other.seen > since for other in ledger.others(self._server, now))
         return "Redis: other replicas can reach it, and this one cannot" if reached else ""

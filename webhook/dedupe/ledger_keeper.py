@@ -85,9 +85,9 @@ class LedgerKeeper:
     @property
     def trusted(self) -> bool:
         """Whether a missing record proves what the store says that it does."""
-        seen = self._shared.seen
-        outages = seen.ledger.outages if seen and seen.ledger else {}
-        registered = seen is None or self._continuity.registered_at is not None
+        ledger = self._shared.ledger
+        outages = ledger.outages if ledger else {}
+        registered = self._shared.seen is None or self._continuity.registered_at is not None
         known = self._shared.is_fresh and self._continuity.doubt_due is False and registered
         return known and not set(outages) - {self._server}
 
@@ -100,8 +100,7 @@ class LedgerKeeper:
         Returns:
             The ledger if all others say the same; otherwise None, and the ledger is read again soon.
         """
-        seen = self._shared.seen
-        ledger = seen.ledger if seen else None
+        ledger = self._shared.ledger
         if self._agrees == servers and ledger and ledger.all_agree(servers):
             return ledger
         if self._agrees != servers:
@@ -120,8 +119,8 @@ class LedgerKeeper:
             KubernetesError: It could not be said, so no create may be admitted.
             LedgerError: As above.
         """
-        seen = self._shared.seen
-        if self._outage.is_down and seen and seen.ledger and not self._others_are_down(seen.ledger):
+        known = self._shared.ledger
+        if self._outage.is_down and known and not self._others_are_down(known):
             raise CutOffError("Another replica can reach Redis, and this one cannot.")
         if self._shared.server_time() > self._admits_until - CLOCKS_SECONDS:
             await self._update(self._with_outage, deadline)
@@ -242,7 +241,7 @@ class LedgerKeeper:
                 self._log.warning("creates that a server admitted without Redis were noted", server=server)
         if self._server in ledger.outages and self._outage.since is None:
             self._admits_until = 0.0
-            await self._unsynced.mark(self._deadline())
+            await self._unsynced.mark_all(self._deadline())
 
     def _others_are_down(self, ledger: Ledger) -> bool:
         return ledger.others_are_down(self._server, self._shared.server_time())

@@ -103,7 +103,7 @@ class Rebuilder:
             UnreadableRecordError: A record cannot be decoded; the buckets stay unsynced.
             KubernetesError: The API server does not answer; the buckets stay unsynced.
         """
-        await self._unsynced.mark(self._deadline())
+        await self._unsynced.mark_all(self._deadline())
         marks, now = await self._buckets.marks(self._deadline())
         unsynced = {bucket: mark for bucket, mark in marks.items() if not mark.synced}
         self._metrics.unsynced_buckets.set(len(unsynced))

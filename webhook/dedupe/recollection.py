@@ -23,7 +23,7 @@ FRESH_SECONDS: Final = 5.0
 #: 45 MB; beyond it, a delivery that is not remembered may be known all the same.
 MOST_RECORDS: Final = 10_000_000
 _PAGE_SECONDS: Final = 10.0
-#: Records expire, and a filter cannot forget: it is filled anew so many times in a retention.
+#: Records expire, and a filter cannot forget: a new one is filled so many times in a retention.
 _GENERATIONS: Final = 8
 
 

@@ -35,6 +35,11 @@ class SharedLedger:
         self.read_at: float | None = None
 
     @property
+    def ledger(self) -> Ledger | None:
+        """The ledger as it was read or written last; None if there is none, or none is known."""
+        return self.seen.ledger if self.seen else None
+
+    @property
     def is_empty(self) -> bool:
         """Whether the ConfigMap exists and holds no ledger."""
         return self.seen is not None and self.seen.ledger is None
@@ -47,7 +52,7 @@ class SharedLedger:
         """
         if self.read_at is None:
             raise KubernetesError("The state of deduplication has not been read yet.")
-        if self.seen is not None and (self.seen.ledger is None or server not in self.seen.ledger.servers):
+        if self.seen is not None and (self.ledger is None or server not in self.ledger.servers):
             raise KubernetesError("This server could not write to the state of deduplication yet.")
 
     @property
@@ -72,9 +77,10 @@ class SharedLedger:
         Raises:
             KubernetesError: There is none.
         """
-        if self.seen is None or self.seen.ledger is None:
+        ledger = self.ledger
+        if ledger is None:
             raise KubernetesError("The state of deduplication is missing, or was emptied.")
-        return self.seen.ledger
+        return ledger
 
     async def read(self, deadline: Deadline) -> None:
         """Read the ledger.

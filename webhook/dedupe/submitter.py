@@ -119,13 +119,13 @@ class Submitter:
     async def follow(self, run: SubmittedRun) -> SubmittedRun:
         """Read a run until it has ended, and return it as it was read last.
 
-        If it was deleted, may not be read, or has not ended in time, the caller is told so.
+        If it was deleted, may not be read, or has not ended in time, the caller learns that.
         """
-        title, told, reads = f"{run.namespace}/{run.name}", None, 0
+        title, shown_phase, reads = f"{run.namespace}/{run.name}", None, 0
         while run.stored and run.end is None:
-            if run.phase != told:
+            if run.phase != shown_phase:
                 self._tell(f"{title}: {run.state}")
-                told, reads = run.phase, 0
+                shown_phase, reads = run.phase, 0
             wait = _POLL.delay(reads, self._clock.jitter())
             if wait >= self._deadline.remaining():
                 self._tell(f"error: {title} has not ended in time: {run.state}")

@@ -52,18 +52,24 @@ class UnsyncedBuckets:
                 if before is not None:
                     self._since[bucket] = before
 
-    async def mark(self, deadline: Deadline, only: int | None = None) -> None:
-        """Mark all noted buckets as lost in the store; call it before a missing record is taken as a proof.
+    async def mark(self, bucket: int, deadline: Deadline) -> None:
+        """Mark a bucket as lost in the store if it is noted; call it before a missing record is taken as a proof.
 
-        Args:
-            deadline: When to give up.
-            only: Only this bucket; None for all. In a Cluster, others may be out of reach.
+        Raises:
+            StoreError: The store did not answer; the bucket stays noted.
+        """
+        at = self._since.get(bucket)
+        if at is None:
+            return
+        await self._buckets.declare_lost(bucket, deadline, ago=int((self._clock.monotonic() - at) * 1000))
+        if self._since.get(bucket) == at:
+            del self._since[bucket]
+
+    async def mark_all(self, deadline: Deadline) -> None:
+        """Mark all noted buckets.
 
         Raises:
             StoreError: The store did not answer; buckets that are not marked yet stay noted.
         """
-        noted = {only: self._since[only]} if only in self._since else {} if only is not None else dict(self._since)
-        for bucket, at in noted.items():
-            await self._buckets.declare_lost(bucket, deadline, ago=int((self._clock.monotonic() - at) * 1000))
-            if self._since.get(bucket) == at:
-                del self._since[bucket]
+        for bucket in list(self._since):
+            await self.mark(bucket, deadline)

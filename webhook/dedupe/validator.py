@@ -171,7 +171,7 @@ class RunValidator:
         deadline = review.deadline.fraction(_STORE_SHARE).within(_STORE_SECONDS)
         review.asked_at = self._clock.monotonic()
         with self._local.asking_store():
-            await self._local.unsynced.mark(deadline, review.key.bucket)
+            await self._local.unsynced.mark(review.key.bucket, deadline)
             return await self._store.reserve(
                 review.key,
                 step.record,

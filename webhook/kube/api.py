@@ -53,7 +53,7 @@ class KubernetesApi(Protocol):
     """Calls to the API server. An HTTP error status of `get` and `send` is a reply; only no reply is an error."""
 
     def server_time(self) -> float:
-        """Return the API server's time in seconds since 1970, never ahead of it; 0 if no reply has told it lately.
+        """Return the API server's time in seconds since 1970, never ahead of it; 0 if no recent reply has it.
 
         It is that of the last reply, in whole seconds, and what has passed since.
         """

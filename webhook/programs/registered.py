@@ -1,8 +1,8 @@
 """Compare the webhook configurations on the API server with those that the settings lead to.
 
-They are only compared, never written: whoever installs rollonce applies them. But a replica whose webhooks are not
-those that its settings need is not ready: with the operator's list enabled and the webhooks of another list, for
-example, each new Deployment would roll twice, and nothing would show why.
+They are only compared, never written: the operator applies them. But a replica whose webhooks are not those that its
+settings need is not ready: with the operator's list enabled and the webhooks of another list, for example, each new
+Deployment would roll twice, and nothing would show why.
 
 A replica that was ready once stays ready, since the others would become unready at the same moment; it logs the
 difference, and a metric shows it. If nothing is registered yet, a replica becomes ready: servers have to run before

@@ -16,6 +16,7 @@ from rich.text import Text
 from webhook.errors import ConfigurationError
 from webhook.runtime import parsers
 from webhook.runtime.settings import Setting, Settings
+from webhook.runtime.text import escaped
 
 #: Width of what is written to a pipe or a file: no line is ever that long, so nothing is wrapped or cut off.
 _PIPE_WIDTH: Final = 2**30
@@ -149,8 +150,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def cell(text: str, style: str = "") -> Text:
     """Return the text of a cell of a table, with line ends and other control characters written as escapes."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-    return Text(shown, style=style)
+    return Text(escaped(text), style=style)
 
 
 class _PlainConsole(Console):

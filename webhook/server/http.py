@@ -75,7 +75,6 @@ class AdmissionEndpoint:
 
     def __init__(self, webhooks: Iterable[Endpoint], *, limits: Limits, metrics: ServerMetrics, log: Logger) -> None:
         self._webhooks = tuple(webhooks)
-        self._limits = limits
         self._metrics = metrics
         self._log = log
         self._memory = Memory(largest=limits.body, capacity=limits.memory)

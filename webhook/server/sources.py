@@ -1,7 +1,7 @@
 """The open connections by the address they come from: how many there may be, and which one is closed for another.
 
-A limit of all connections alone would be a denial by itself: whoever opens that many keeps everybody else out. So the
-source with the most connections loses one for each that a source with fewer of them opens.
+A limit of all connections alone would be a denial by itself: a caller that opens that many keeps everybody else out.
+So the source with the most connections loses one for each that a source with fewer of them opens.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,14 @@ hypothesis.settings.load_profile("untimed")
 def soon(seconds: float = 2.0) -> Deadline:
     """Return a deadline as the API server sets it."""
     return Deadline.after(seconds, time.monotonic)
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Wait until a condition is true."""
+    deadline = soon(seconds)
+    while not await condition():
+        deadline.require()
+        await asyncio.sleep(0.01)
 
 
 #: The tasks of replicas, which end with the test.

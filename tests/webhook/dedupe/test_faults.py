@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 import structlog
 
 from tests.valkey import Valkey
-from tests.webhook.dedupe.conftest import Replica, fresh, key_of, soon, status_of
+from tests.webhook.dedupe.conftest import Replica, fresh, key_of, soon, status_of, until
 from tests.webhook.dedupe.world import make_run
 from webhook.admission.response import StatusDetails
 from webhook.dedupe.core.identity import generated_name
@@ -22,14 +21,6 @@ from webhook.dedupe.store_health import UnsafeStoreError
 #: So short that no create of the time before a loss can still be stored.
 NO_LEASE = DedupeSettings(lease=timedelta(microseconds=1))
 GENERATED = generated_name("nightly-", "nightly", "d-1")
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
-    """Wait until a condition is true."""
-    deadline = soon(seconds)
-    while not await condition():
-        deadline.require()
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

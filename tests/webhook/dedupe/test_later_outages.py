@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from tests.valkey import Valkey
-from tests.webhook.dedupe.conftest import Replica, fresh, key_of, soon, status_of
+from tests.webhook.dedupe.conftest import Replica, fresh, key_of, soon, status_of, until
 from webhook.dedupe.core.identity import generated_name
 from webhook.dedupe.settings import DedupeSettings, OnUnproved
 
 GENERATED = generated_name("nightly-", "nightly", "d-1")
 OTHER_PREFIX = generated_name("other-", "nightly", "d-1")
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
-    """Wait until a condition is true."""
-    deadline = soon(seconds)
-    while not await condition():
-        deadline.require()
-        await asyncio.sleep(0.02)
 
 
 async def test_what_one_outage_has_admitted_is_remembered_in_the_next(valkey: Valkey, replica: Replica) -> None:

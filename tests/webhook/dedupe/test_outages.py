@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.valkey import Valkey
-from tests.webhook.dedupe.conftest import Replica, fresh, key_of, soon, status_of
+from tests.webhook.dedupe.conftest import Replica, fresh, key_of, soon, status_of, until
 from webhook.dedupe.core.identity import bucket_keys, generated_name
 from webhook.dedupe.core.record import State
 from webhook.dedupe.settings import DedupeSettings, OnRedisDown, OnUnproved
@@ -22,14 +22,6 @@ GENERATED = generated_name("nightly-", "nightly", "d-1")
 #: So short that a lease is over as soon as a run is a few seconds old.
 SHORT = timedelta(microseconds=1)
 AGE = 60.0
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
-    """Wait until a condition is true."""
-    deadline = soon(seconds)
-    while not await condition():
-        deadline.require()
-        await asyncio.sleep(0.02)
 
 
 async def is_confirmed(replica: Replica) -> bool:

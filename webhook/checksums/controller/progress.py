@@ -43,7 +43,7 @@ class _Best:
 class ProgressTracker:
     """Remember since when each rollout makes no progress.
 
-    A new controller starts anew, unless there is a record on the workload. So a rollout that cannot succeed is found by
+    A new controller begins at zero, unless the workload has a record. So a rollout that cannot succeed is found by
     the deadline after a change of the leader, if that comes before the record, and else as if there had been no change.
 
     Args:

@@ -130,8 +130,8 @@ def later_of(status: int, body: bytes, retry_after: int | None) -> Later | None:
     found = _status(body)
     if status < 500 and status not in {408, 429} and (status, found.reason) != (409, "Conflict"):
         return None
-    told = found.details.retry_after_seconds if found.details else 0
-    return Later(_answered(status, found), max(0, told, retry_after or 0), maybe_stored=status not in {409, 429})
+    wanted = found.details.retry_after_seconds if found.details else 0
+    return Later(_answered(status, found), max(0, wanted, retry_after or 0), maybe_stored=status not in {409, 429})
 
 
 def refusal(status: int, body: bytes, resource: Resource) -> str:
