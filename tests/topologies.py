@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from tests.controlplane.polling import wait_for
+from tests.controlplane.ports import free_ports
 from tests.valkey import AppendOnly, Valkey
 
 
@@ -64,16 +65,23 @@ def cluster(
 ) -> Iterator[tuple[str, list[Valkey]]]:
     """Start three servers that form a Cluster without replicas; yield the URL and the servers."""
     lines = ("cluster-enabled yes", "cluster-node-timeout 2000", *config)
+    # By default a server's second port is the first one and 10,000, where an outgoing connection may be.
+    ports = free_ports(6)
+    buses = dict(zip(ports[:3], ports[3:], strict=True))
     with ExitStack() as stack:
         nodes = [
-            stack.enter_context(Valkey.start(folder / f"n{number}", appendonly=appendonly, config=lines))
-            for number in range(3)
+            stack.enter_context(
+                Valkey.start(
+                    folder / f"n{number}", appendonly=appendonly, config=(*lines, f"cluster-port {bus}"), port=port
+                )
+            )
+            for number, (port, bus) in enumerate(buses.items())
         ]
         clients: list[Any] = [stack.enter_context(redis.Redis.from_url(node.url)) for node in nodes]
         for number, client in enumerate(clients):
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 16384 * number // 3, 16384 * (number + 1) // 3 - 1)
-            for node in nodes:
-                client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
+            for port, bus in buses.items():
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus)
         for client in clients:
             wait_for(lambda c=client: "ok" in str(c.cluster("info")["cluster_state"]), what="the Cluster to form")  # type: ignore[misc]  # mypy cannot infer it
         yield "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes), nodes

@@ -12,6 +12,7 @@ import redis
 
 from tests.controlplane import ControlPlaneError, ProcessError, wait_for
 from tests.controlplane.liveness import is_alive
+from tests.controlplane.ports import free_ports
 from tests.valkey import AppendOnly, Valkey
 
 
@@ -132,7 +133,8 @@ def test_a_sentinel_names_the_new_primary(tmp_path: Path) -> None:
 
 def test_a_cluster_of_one_server_works(tmp_path: Path) -> None:
     """A server with `cluster-enabled yes` and all slots accepts writes."""
-    with Valkey.start(tmp_path / "v", config=("cluster-enabled yes",)) as valkey, client(valkey) as connected:
+    lines = ("cluster-enabled yes", f"cluster-port {free_ports(1)[0]}")
+    with Valkey.start(tmp_path / "v", config=lines) as valkey, client(valkey) as connected:
         connected.cluster("ADDSLOTSRANGE", 0, 16383)
         wait_for(lambda: connected.cluster("info")["cluster_state"] == "ok", what="the cluster")
         assert connected.set("key", "value")

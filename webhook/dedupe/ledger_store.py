@@ -29,6 +29,10 @@ class LedgerMissingError(KubernetesError):
     """The ConfigMap does not exist."""
 
 
+class LedgerForbiddenError(KubernetesError):
+    """This server has no right to read or to write the ConfigMap."""
+
+
 class LedgerConflictError(KubernetesError):
     """Another server has written the ledger meanwhile: read it again."""
 
@@ -115,4 +119,5 @@ class LedgerStore:
 
     def _refused(self, done: str, status: int, body: bytes) -> KubernetesError:
         message = read_status(body).message[:_MESSAGE_LENGTH]
-        return KubernetesError(f"The {self._named} cannot be {done}: the API server answered {status}: {message}")
+        error = LedgerForbiddenError if status == 403 else KubernetesError
+        return error(f"The {self._named} cannot be {done}: the API server answered {status}: {message}")

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from webhook.dedupe.core.ledger import TRUSTED_SECONDS, Ledger
-from webhook.dedupe.ledger_store import LedgerConflictError, LedgerMissingError, LedgerStore, StoredLedger
+from webhook.dedupe.ledger_store import (
+    LedgerConflictError,
+    LedgerForbiddenError,
+    LedgerMissingError,
+    LedgerStore,
+    StoredLedger,
+)
 from webhook.errors import KubernetesError
 from webhook.runtime.clock import Clock
 from webhook.runtime.deadline import Deadline
@@ -33,6 +40,7 @@ class SharedLedger:
         self._lock = asyncio.Lock()
         self.seen: StoredLedger | None = None
         self.read_at: float | None = None
+        self._forbidden = False
 
     @property
     def ledger(self) -> Ledger | None:
@@ -45,11 +53,13 @@ class SharedLedger:
         return self.seen is not None and self.seen.ledger is None
 
     async def require_member(self, server: str) -> None:
-        """Check that a server is in the ledger, or that there is none to be in.
+        """Check that a server is in the ledger, or that there is none to be in, or none that it may write to.
 
         Raises:
             KubernetesError: It is not, or it is not known yet.
         """
+        if self._forbidden:
+            return
         if self.read_at is None:
             raise KubernetesError("The state of deduplication has not been read yet.")
         if self.seen is not None and (self.ledger is None or server not in self.ledger.servers):
@@ -131,7 +141,8 @@ class SharedLedger:
     async def _read(self, deadline: Deadline) -> None:
         started = self._clock.monotonic()
         try:
-            self.seen = await self._store.read(deadline)
+            with self._noting_rights():
+                self.seen = await self._store.read(deadline)
         except LedgerMissingError:
             self.seen, self.read_at = None, started
             raise
@@ -141,5 +152,15 @@ class SharedLedger:
         started = self._clock.monotonic()
         if self.seen is None:
             raise KubernetesError("The state of deduplication is missing.")
-        self.seen = await self._store.write(self.seen, ledger, deadline)
+        with self._noting_rights():
+            self.seen = await self._store.write(self.seen, ledger, deadline)
         self.read_at = started
+
+    @contextmanager
+    def _noting_rights(self) -> Iterator[None]:
+        try:
+            yield
+        except LedgerForbiddenError:
+            self._forbidden = True
+            raise
+        self._forbidden = False
